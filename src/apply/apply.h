@@ -1,0 +1,42 @@
+/*
+ * apply.h
+ *		A batch into its tables, inside the caller's transaction.
+ *
+ * Per target: truncates and the changes between them in order; one MERGE (append: one
+ * INSERT) over an ephemeral named relation; tombstones of deletes (O8); counts.
+ * Runs as the current user, who is the stream's owner. Raises what PostgreSQL raises.
+ */
+#ifndef EDW_APPLY_APPLY_H
+#define EDW_APPLY_APPLY_H
+
+#include "apply/batch.h"
+
+typedef struct EdwTargetCounts
+{
+	const EdwTarget *target;
+	int64		outcomes[EDW_NOUTCOMES];
+	int64		truncates;
+	int64		key_moves;		/* O7: keys seen in another partition than before is counted by
+								 * the pipeline; here: stale by a tombstone */
+} EdwTargetCounts;
+
+typedef struct EdwApplyResult
+{
+	int			ntargets;
+	EdwTargetCounts *targets;
+	int			nrejects;
+	EdwReject  *rejects;		/* rows of these messages were not written */
+	bool		need_exclusive; /* more workers than one, and a delete met no row: run this
+								 * batch again with exclusive (see apply/README.md) */
+} EdwApplyResult;
+
+/*
+ * exclusive: keep other workers of these targets out until commit; without it they share.
+ * The result lives in the current memory context.
+ */
+extern EdwApplyResult *EdwApplyBatch(EdwBatch *batch, int workers, bool exclusive);
+
+/* Delete a mapping's tombstones older than the retention, at most limit; returns how many. */
+extern int64 EdwTombstonesPrune(int64 limit);
+
+#endif							/* EDW_APPLY_APPLY_H */

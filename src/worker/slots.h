@@ -1,0 +1,68 @@
+/*
+ * slots.h
+ *		Shared memory: which workers there are, what they do, what they counted.
+ *
+ * One array of EdwMaxWorkers slots, guarded by one LWLock for taking and freeing;
+ * counters are written by the slot's worker alone and read without a lock (64-bit
+ * atomics). A slot has a generation: who remembers (slot, generation) can tell that the
+ * worker it knew is gone. Without shared_preload_libraries there is no shared memory:
+ * EdwSlotsAvailable() is false and everything else is a no-op.
+ */
+#ifndef EDW_SLOTS_H
+#define EDW_SLOTS_H
+
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/latch.h"
+
+/* latency histogram: bucket i counts [2^(i/2)) steps of µs, see stats/histogram.h */
+#define EDW_LATENCY_BUCKETS 64
+
+/* what a worker is doing, as the streams view says it; comment = legal next */
+typedef enum EdwWorkerState
+{
+	EDW_WORKER_FREE = 0,		/* STARTING */
+	EDW_WORKER_STARTING,		/* RUNNING, BACKOFF, STALLED, FREE */
+	EDW_WORKER_RUNNING,			/* IDLE, BACKOFF, STALLED, FREE */
+	EDW_WORKER_IDLE,			/* RUNNING, BACKOFF, STALLED, FREE: proven: at the end of every partition */
+	EDW_WORKER_BACKOFF,			/* STARTING, FREE: waits after a passing fault */
+	EDW_WORKER_STALLED			/* FREE: see the stream's reason */
+} EdwWorkerState;
+
+typedef struct EdwWorkerCounters
+{
+	pg_atomic_uint32 state;		/* EdwWorkerState */
+	pg_atomic_uint64 messages;
+	pg_atomic_uint64 bytes;
+	pg_atomic_uint64 batches;
+	pg_atomic_uint64 dead;
+	pg_atomic_uint64 retries;
+	pg_atomic_uint64 last_commit;	/* TimestampTz */
+	pg_atomic_uint64 decode_us;
+	pg_atomic_uint64 apply_us;
+	pg_atomic_uint64 commit_us;
+	/* from the source's time, and from Kafka's, to visible */
+	pg_atomic_uint64 source_latency[EDW_LATENCY_BUCKETS];
+	pg_atomic_uint64 kafka_latency[EDW_LATENCY_BUCKETS];
+	char		last_error[256];	/* written by the worker, torn reads are harmless */
+} EdwWorkerCounters;
+
+/*
+ * The counters of this process: its slot's, or a private dummy in a session that
+ * drains or where there is no shared memory. Never NULL.
+ */
+extern EdwWorkerCounters *EdwMyCounters(void);
+
+extern bool EdwSlotsAvailable(void);
+
+/*
+ * Tell the launcher, at commit of the current transaction, that the streams of this
+ * database changed (created, started, paused, dropped, mapped …), so that workers start,
+ * stop or reload. Called by every SQL function that changes a stream.
+ */
+extern void EdwSignalStreamsChanged(void);
+
+/* Set the latch of this database's workers of a stream, at commit (push). */
+extern void EdwWakeStreamAtCommit(const char *stream);
+
+#endif							/* EDW_SLOTS_H */
