@@ -8,9 +8,13 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "edw_stream.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/guc.h"
+#include "worker/launcher.h"
 
 PG_MODULE_MAGIC;
 
@@ -27,12 +31,14 @@ void		_PG_init(void);
 static void
 define_limits(void)
 {
-	DefineCustomIntVariable("edw_stream.max_workers",
-							"Maximum number of stream workers in all databases together.",
-							"Each takes a slot of shared memory and a background worker process "
-							"(see max_worker_processes).",
-							&EdwMaxWorkers, 64, 1, 1024, PGC_POSTMASTER, 0,
-							NULL, NULL, NULL);
+	/* a variable of the postmaster cannot be made in a running session */
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomIntVariable("edw_stream.max_workers",
+								"Maximum number of stream workers in all databases together.",
+								"Each takes a slot of shared memory and a background worker process "
+								"(see max_worker_processes).",
+								&EdwMaxWorkers, 64, 1, 1024, PGC_POSTMASTER, 0,
+								NULL, NULL, NULL);
 	DefineCustomIntVariable("edw_stream.batch_rows",
 							"Most messages that one transaction applies.",
 							"A source transaction that is larger is still applied whole.",
@@ -76,4 +82,5 @@ _PG_init(void)
 	define_limits();
 	define_retentions();
 	MarkGUCPrefixReserved(EDW_EXTENSION_NAME);
+	EdwWorkersInit();
 }

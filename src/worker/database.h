@@ -1,0 +1,20 @@
+/*
+ * database.h
+ *		Getting out of the way of DROP DATABASE and its like (rule G5).
+ */
+#ifndef EDW_WORKER_DATABASE_H
+#define EDW_WORKER_DATABASE_H
+
+/* Install the hooks. Only where there is shared memory. */
+extern void EdwDatabaseInit(void);
+
+/*
+ * Ask our processes in a database to end, wait for that for a while, and start no new
+ * ones until the current transaction is over.
+ */
+extern void EdwDatabaseBlock(Oid database);
+
+/* Lift the blocks of this process; called at the end of each transaction. */
+extern void EdwDatabaseUnblockMine(void);
+
+#endif							/* EDW_WORKER_DATABASE_H */
