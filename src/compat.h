@@ -11,8 +11,11 @@
 #error "edw_stream needs PostgreSQL 15 or newer: MERGE came with 15"
 #endif
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_foreign_server.h"
+#include "parser/parse_type.h"
 #include "postmaster/bgworker.h"
 #include "utils/acl.h"
 #include "utils/wait_event.h"
@@ -23,10 +26,18 @@
 #define EdwOwnsExtension(extension, role)	object_ownercheck(ExtensionRelationId, (extension), (role))
 #define EdwDatabaseAclCheck(database, role, mode) \
 	object_aclcheck(DatabaseRelationId, (database), (role), (mode))
+#define EdwOwnsRelation(relid, role)	object_ownercheck(RelationRelationId, (relid), (role))
+#define EdwServerAclCheck(server, role, mode) \
+	object_aclcheck(ForeignServerRelationId, (server), (role), (mode))
+/* … and gave parseTypeString an error context in place of missing_ok */
+#define EdwParseTypeString(text, type, typmod)	((void) parseTypeString((text), (type), (typmod), NULL))
 #else
 #define EdwOwnsDatabase(database, role)	pg_database_ownercheck((database), (role))
 #define EdwOwnsExtension(extension, role)	pg_extension_ownercheck((extension), (role))
 #define EdwDatabaseAclCheck(database, role, mode)	pg_database_aclcheck((database), (role), (mode))
+#define EdwOwnsRelation(relid, role)	pg_class_ownercheck((relid), (role))
+#define EdwServerAclCheck(server, role, mode)	pg_foreign_server_aclcheck((server), (role), (mode))
+#define EdwParseTypeString(text, type, typmod)	parseTypeString((text), (type), (typmod), false)
 #endif
 
 #if PG_VERSION_NUM >= 170000

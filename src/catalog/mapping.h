@@ -17,6 +17,12 @@ typedef enum EdwOnDelete { EDW_DELETE_DELETE, EDW_DELETE_SOFT, EDW_DELETE_IGNORE
 typedef enum EdwOnTruncate { EDW_TRUNCATE_ERROR, EDW_TRUNCATE_IGNORE, EDW_TRUNCATE_APPLY } EdwOnTruncate;
 typedef enum EdwOnSchemaChange { EDW_SCHEMA_FAIL, EDW_SCHEMA_IGNORE } EdwOnSchemaChange;
 
+/* the names of the above in SQL, NULL at the end */
+extern const char *const EdwApplyModeNames[];
+extern const char *const EdwOnDeleteNames[];
+extern const char *const EdwOnTruncateNames[];
+extern const char *const EdwOnSchemaChangeNames[];
+
 /* a target column that map_table's columns gives an expression for */
 typedef struct EdwColumnExpression
 {
@@ -54,10 +60,23 @@ typedef struct EdwMappingDef
 	bool		fields_known;	/* false until the first event was applied */
 } EdwMappingDef;
 
-/* All mappings of a stream, by mapping_id, in the current context. Needs a transaction. */
+/*
+ * All mappings of a stream, by mapping_id, in the current context. Needs a transaction. ERROR
+ * undefined_table when a target was dropped.
+ */
 extern List *EdwMappingLoadAll(const char *stream);
+
+/* The same without those whose target was dropped. */
+extern List *EdwMappingLoadExisting(const char *stream);
 
 /* Does the mapping take events of this topic? */
 extern bool EdwMappingMatchesTopic(const EdwMappingDef *def, const char *topic);
+
+/* Is pattern the topic's name, or a regex (^…) that it matches? */
+extern bool EdwTopicMatches(const char *pattern, const char *topic);
+
+/* map_table's columns and options.source_types, checked as far as they go without a target */
+extern List *EdwColumnExpressionsParse(Jsonb *columns);
+extern List *EdwSourceTypesParse(Jsonb *options);
 
 #endif							/* EDW_CATALOG_MAPPING_H */

@@ -13,6 +13,16 @@
 /* the nearest of n names to a misspelt one, or NULL when none is near */
 extern const char *EdwNearestName(const char *given, const char *const *names, int n);
 
+/* "a", "b", "c" */
+extern char *EdwNameList(const char *const *names, int n);
+
+/* For use inside ereport: a hint with the nearest name, else with all of them. */
+extern int	EdwHintNames(const char *given, const char *const *names, int n);
+
+/* The index of given among the choices; else ERROR that says what ("on_delete") is wrong. */
+extern int	EdwChoice(const char *given, const char *const *choices, int n,
+					  const char *what);
+
 /*
  * ERROR invalid_parameter_value unless each top-level key of options is one of
  * names; what ("stream option", …) goes into the message.

@@ -8,6 +8,7 @@
 #include "datatype/timestamp.h"
 #include "decode/decoder.h"
 #include "source/source.h"
+#include "utils/jsonb.h"
 
 /* rule K3: what happens when the wanted offset is gone */
 typedef enum EdwOffsetLostPolicy
@@ -54,6 +55,15 @@ typedef struct EdwStreamDef
  */
 extern EdwStreamDef *EdwStreamLoad(const char *name, bool missing_ok);
 
+/*
+ * The same for a SQL call that changes the stream: must exist and be the caller's, and
+ * its row is locked (row_lock: "FOR NO KEY UPDATE", "FOR UPDATE"; NULL: not locked).
+ */
+extern EdwStreamDef *EdwStreamLoadOwned(const char *name, const char *row_lock);
+
+/* Check, parse and default create_stream's options, in the current context. */
+extern void EdwStreamOptionsParse(Jsonb *json, EdwStreamOptions *options);
+
 /* ERROR insufficient_privilege unless the current user is the owner (or a member, or superuser). */
 extern void EdwStreamCheckOwner(const EdwStreamDef *def);
 
@@ -82,5 +92,15 @@ typedef struct EdwCatalogAccess
 
 extern void EdwCatalogBegin(EdwCatalogAccess *access);
 extern void EdwCatalogEnd(EdwCatalogAccess *access);
+
+/* One statement between the two; returns how many rows it touched. nulls as for SPI, or NULL. */
+extern uint64 EdwCatalogExecute(const char *sql, int nargs, Oid *types, Datum *args,
+								const char *nulls);
+
+/* what start() writes to stream.home: system identifier and database (G5) */
+extern char *EdwStreamHome(void);
+
+/* a text[] as a list of char *, NULL for null elements */
+extern List *EdwTextArrayToList(Datum array);
 
 #endif							/* EDW_CATALOG_STREAM_H */
