@@ -246,5 +246,5 @@ CREATE FUNCTION edw_stream.retry_dead_letters(stream text, topic text DEFAULT NU
 	AS 'MODULE_PATHNAME', 'edw_stream_retry_dead_letters' LANGUAGE C;
 
 -- the guard inside the MERGE; means nothing outside of an apply (src/apply)
-CREATE FUNCTION edw_stream.merge_guard(row int, stored bytea)
+CREATE FUNCTION edw_stream.merge_guard(input_row int, stored bytea)
 	RETURNS boolean AS 'MODULE_PATHNAME', 'edw_stream_merge_guard' LANGUAGE C VOLATILE PARALLEL UNSAFE;
