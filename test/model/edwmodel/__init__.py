@@ -1,0 +1,1 @@
+"""The model test of edw_stream: see ../README.md."""
