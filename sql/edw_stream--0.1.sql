@@ -248,3 +248,420 @@ CREATE FUNCTION edw_stream.retry_dead_letters(stream text, topic text DEFAULT NU
 -- the guard inside the MERGE; means nothing outside of an apply (src/apply)
 CREATE FUNCTION edw_stream.merge_guard(input_row int, stored bytea)
 	RETURNS boolean AS 'MODULE_PATHNAME', 'edw_stream_merge_guard' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+/*
+ * Status: src/stats
+ *
+ * What a view's functions do, they do as the view's reader: each shows only the streams
+ * that he may see.
+ */
+CREATE FUNCTION edw_stream.worker_status(OUT stream text, OUT worker int, OUT pid int,
+	OUT state text, OUT failures int, OUT restart_at timestamptz, OUT last_error text,
+	OUT messages bigint, OUT bytes bigint, OUT batches bigint, OUT dead bigint,
+	OUT retries bigint, OUT last_commit timestamptz,
+	OUT decode_us bigint, OUT apply_us bigint, OUT commit_us bigint)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'edw_stream_worker_status' LANGUAGE C STRICT;
+
+CREATE FUNCTION edw_stream.latency_status(OUT stream text,
+	OUT source_events bigint, OUT source_p50_ms float8, OUT source_p95_ms float8,
+	OUT source_p99_ms float8, OUT source_max_ms float8,
+	OUT kafka_events bigint, OUT kafka_p50_ms float8, OUT kafka_p95_ms float8,
+	OUT kafka_p99_ms float8, OUT kafka_max_ms float8)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'edw_stream_latency_status' LANGUAGE C STRICT;
+
+CREATE FUNCTION edw_stream.workers_held(OUT reason text, OUT hint text)
+	RETURNS record AS 'MODULE_PATHNAME', 'edw_stream_workers_held' LANGUAGE C STRICT;
+
+CREATE FUNCTION edw_stream.partition_end(stream text, topic text, partition int)
+	RETURNS bigint AS 'MODULE_PATHNAME', 'edw_stream_partition_end' LANGUAGE C STRICT;
+
+CREATE FUNCTION edw_stream.home()
+	RETURNS text AS 'MODULE_PATHNAME', 'edw_stream_home' LANGUAGE C STRICT;
+
+CREATE FUNCTION edw_stream.readable(bytes bytea)
+	RETURNS text AS 'MODULE_PATHNAME', 'edw_stream_readable' LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
+
+/*
+ * Views: everybody may read them and sees the streams that are his, or of a role he is a
+ * member of; members of pg_monitor see all, but not what events hold.
+ */
+CREATE VIEW edw_stream.partitions WITH (security_barrier) AS
+SELECT s.name AS stream,
+	coalesce(o.topic, i.topic) AS topic,
+	coalesce(o.partition, i.partition) AS partition,
+	o.next_offset AS committed,
+	e.end_offset,
+	CASE
+		WHEN e.end_offset < o.next_offset THEN 0	-- the worker has not yet looked again
+		WHEN o.next_offset IS NOT NULL THEN e.end_offset - o.next_offset
+		WHEN s.start_at = 'earliest' THEN e.end_offset
+	END AS lag,
+	o.epoch,
+	o.streaming,
+	to_timestamp(o.max_source_ts / 1000000.0) AS source_time,
+	o.last_change
+FROM edw_stream.stream s
+	CROSS JOIN LATERAL (
+		SELECT topic, partition FROM edw_stream.partition_offset WHERE stream = s.name
+		UNION
+		SELECT topic, partition FROM edw_stream.inbox_partition
+		WHERE stream = s.name AND s.server IS NULL) p
+	LEFT JOIN edw_stream.partition_offset o
+		ON o.stream = s.name AND o.topic = p.topic AND o.partition = p.partition
+	LEFT JOIN edw_stream.inbox_partition i
+		ON i.stream = s.name AND i.topic = p.topic AND i.partition = p.partition AND s.server IS NULL
+	CROSS JOIN LATERAL (
+		SELECT coalesce(i.next_offset, edw_stream.partition_end(s.name, p.topic, p.partition))) e (end_offset)
+WHERE pg_has_role(s.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
+
+CREATE VIEW edw_stream.streams WITH (security_barrier) AS
+WITH workers AS MATERIALIZED (
+	SELECT stream,
+		count(pid)::int AS processes,
+		count(*)::int AS slots,
+		bool_or(state = 'backoff') AS in_backoff,
+		bool_or(state IN ('starting', 'free', 'stalled')) AS in_start,
+		bool_and(state = 'idle') AS all_idle,
+		max(last_error) FILTER (WHERE state = 'backoff') AS backoff_error,
+		max(last_error) AS last_error,
+		max(last_commit) AS last_commit
+	FROM edw_stream.worker_status()
+	GROUP BY stream
+), progress AS (
+	SELECT stream, CASE WHEN count(lag) = count(*) THEN sum(lag)::bigint END AS lag,
+		max(last_change) AS last_change,
+		max(source_time) AS source_time
+	FROM edw_stream.partitions
+	GROUP BY stream
+), judged AS (
+	SELECT s.*, w.processes, w.last_error, w.last_commit, w.backoff_error, p.lag, p.last_change, p.source_time,
+		h.reason AS held, h.hint AS held_hint,
+		s.home IS DISTINCT FROM edw_stream.home() AS elsewhere,
+		CASE
+			WHEN s.stalled THEN 'stalled'
+			WHEN NOT s.wanted_running OR s.home IS DISTINCT FROM edw_stream.home() THEN 'paused'
+			WHEN w.slots IS NULL AND h.reason IS NOT NULL THEN 'held'
+			WHEN w.in_backoff THEN 'backoff'
+			WHEN w.slots IS NULL OR w.in_start OR w.processes < s.workers THEN 'starting'
+			WHEN w.all_idle THEN 'idle'
+			ELSE 'running'
+		END AS state
+	FROM edw_stream.stream s
+		LEFT JOIN workers w ON w.stream = s.name
+		LEFT JOIN progress p ON p.stream = s.name
+		CROSS JOIN edw_stream.workers_held() h
+	WHERE pg_has_role(s.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')
+)
+SELECT name,
+	pg_get_userbyid(owner) AS owner,
+	server, topics, format, registry, start_at, options,
+	state,
+	CASE state
+		WHEN 'stalled' THEN reason
+		WHEN 'held' THEN 'no_worker'
+		WHEN 'backoff' THEN 'retrying'
+		WHEN 'paused' THEN CASE WHEN wanted_running AND elsewhere THEN 'restored' END
+	END AS reason,
+	CASE state
+		WHEN 'stalled' THEN message
+		WHEN 'held' THEN held
+		WHEN 'backoff' THEN backoff_error
+		WHEN 'paused' THEN CASE WHEN wanted_running AND elsewhere THEN
+			'The stream was started in another database or cluster, of which this is a copy.' END
+	END AS message,
+	CASE state
+		WHEN 'stalled' THEN hint
+		WHEN 'held' THEN held_hint
+		WHEN 'backoff' THEN 'It is tried again by itself.'
+		WHEN 'paused' THEN CASE WHEN wanted_running AND elsewhere THEN
+			format('Use edw_stream.start(%L) if it is to consume its topics here.', name) END
+	END AS hint,
+	stalled_at,
+	workers,
+	coalesce(processes, 0) AS processes,
+	lag,
+	greatest(last_commit, last_change) AS last_commit,
+	source_time,
+	last_error,
+	created_at
+FROM judged;
+
+CREATE VIEW edw_stream.tables WITH (security_barrier) AS
+SELECT m.stream,
+	m.target,
+	m.target_name,
+	NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = m.target) AS dropped,
+	m.topic, m.keys, m.columns, m.apply, m.filter,
+	coalesce(m.sequence, 'auto') AS sequence,
+	m.on_delete, m.on_truncate, m.on_schema_change, m.options,
+	t.inserted, t.updated, t.deleted, t.truncated, t.duplicates, t.stale, t.unchanged,
+	t.folded, t.filtered, t.dead,
+	t.last_change,
+	coalesce(m.known_fields, '{}') AS unmapped_fields
+FROM edw_stream.mapping m
+	JOIN edw_stream.stream s ON s.name = m.stream
+	CROSS JOIN LATERAL (
+		SELECT coalesce(sum(inserted), 0)::bigint AS inserted,
+			coalesce(sum(updated), 0)::bigint AS updated,
+			coalesce(sum(deleted), 0)::bigint AS deleted,
+			coalesce(sum(truncated), 0)::bigint AS truncated,
+			coalesce(sum(duplicates), 0)::bigint AS duplicates,
+			coalesce(sum(stale), 0)::bigint AS stale,
+			coalesce(sum(unchanged), 0)::bigint AS unchanged,
+			coalesce(sum(folded), 0)::bigint AS folded,
+			coalesce(sum(filtered), 0)::bigint AS filtered,
+			coalesce(sum(dead), 0)::bigint AS dead,
+			max(last_change) AS last_change
+		FROM edw_stream.table_stat
+		WHERE mapping_id = m.mapping_id) t
+WHERE pg_has_role(s.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
+
+CREATE VIEW edw_stream.dead_letters WITH (security_barrier) AS
+SELECT d.id, d.stream, d.topic, d.partition, d.kafka_offset, d.kafka_time,
+	CASE WHEN own THEN edw_stream.readable(d.key) END AS key,
+	CASE WHEN own THEN edw_stream.readable(d.value) END AS value,
+	CASE WHEN own THEN d.headers END AS headers,
+	m.target,
+	d.stage, d.reason, d.sqlstate,
+	CASE WHEN own THEN d.message END AS message,
+	CASE WHEN own THEN d.detail END AS detail,
+	CASE WHEN own THEN d.hint END AS hint,
+	d.first_seen, d.last_seen, d.attempts, d.status,
+	CASE WHEN own THEN d.key END AS key_bytes,
+	CASE WHEN own THEN d.value END AS value_bytes
+FROM edw_stream.dead_letter d
+	JOIN edw_stream.stream s ON s.name = d.stream
+	CROSS JOIN LATERAL (SELECT pg_has_role(s.owner, 'USAGE')) r (own)
+	LEFT JOIN edw_stream.mapping m ON m.mapping_id = d.mapping_id
+WHERE own OR pg_has_role('pg_monitor', 'USAGE');
+
+CREATE VIEW edw_stream.skipped WITH (security_barrier) AS
+SELECT k.stream, k.topic, k.reason, sum(k.messages)::bigint AS messages
+FROM edw_stream.skip_stat k
+	JOIN edw_stream.stream s ON s.name = k.stream
+WHERE pg_has_role(s.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')
+GROUP BY k.stream, k.topic, k.reason;
+
+CREATE VIEW edw_stream.batches WITH (security_barrier) AS
+SELECT b.batch_id, b.stream, b.worker, b.committed_at, b.messages, b.bytes, b.changed_rows, b.dead,
+	b.decode_us / 1000.0 AS decode_ms,
+	b.apply_us / 1000.0 AS apply_ms,
+	b.incomplete_transactions
+FROM edw_stream.batch b
+	JOIN edw_stream.stream s ON s.name = b.stream
+WHERE pg_has_role(s.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
+
+CREATE VIEW edw_stream.latency WITH (security_barrier) AS
+SELECT * FROM edw_stream.latency_status();
+
+/*
+ * Privileges. This section and the comments after it stay the last of the script.
+ *
+ * Everybody may use the schema and read the views, which show him his own streams. Whoever
+ * is to make streams is granted EXECUTE on the routines by the database's administrator:
+ * a stream takes a background worker, which is no right of everybody's. Each routine
+ * checks besides that the stream is the caller's.
+ */
+REVOKE ALL ON ALL TABLES IN SCHEMA edw_stream FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA edw_stream FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA edw_stream FROM PUBLIC;
+
+GRANT USAGE ON SCHEMA edw_stream TO PUBLIC;
+GRANT SELECT ON edw_stream.streams, edw_stream.partitions, edw_stream.tables,
+	edw_stream.dead_letters, edw_stream.skipped, edw_stream.batches, edw_stream.latency TO PUBLIC;
+
+-- called by the views, the MERGE of any stream's owner, or CREATE SERVER
+GRANT EXECUTE ON FUNCTION edw_stream.worker_status(), edw_stream.latency_status(),
+	edw_stream.workers_held(), edw_stream.partition_end(text, text, int), edw_stream.home(),
+	edw_stream.readable(bytea), edw_stream.merge_guard(int, bytea),
+	edw_stream.kafka_validator(text[], oid), edw_stream.registry_validator(text[], oid) TO PUBLIC;
+
+/*
+ * Comments
+ */
+COMMENT ON TABLE edw_stream.stream IS
+	'Streams: where from, how decoded, and whether they should run. Read edw_stream.streams instead.';
+COMMENT ON TABLE edw_stream.partition_offset IS
+	'How far each partition is applied; committed with the rows.';
+COMMENT ON TABLE edw_stream.mapping IS
+	'Which topic feeds which table, and how. Read edw_stream.tables instead.';
+COMMENT ON TABLE edw_stream.table_stat IS
+	'What became of the events of a mapping, per worker.';
+COMMENT ON TABLE edw_stream.skip_stat IS
+	'What was skipped on purpose, by reason, per worker.';
+COMMENT ON TABLE edw_stream.tombstone IS
+	'Deletes that a late older event must not undo; kept for edw_stream.tombstone_retention.';
+COMMENT ON TABLE edw_stream.dead_letter IS
+	'Events that could not be applied. Read edw_stream.dead_letters instead.';
+COMMENT ON TABLE edw_stream.batch IS
+	'One row per commit; kept for edw_stream.history_retention.';
+COMMENT ON TABLE edw_stream.inbox_partition IS
+	'Partitions of the embedded inbox and their next offsets.';
+COMMENT ON TABLE edw_stream.inbox IS
+	'Messages of the embedded inbox; consumed ones are kept for edw_stream.history_retention.';
+
+COMMENT ON FUNCTION edw_stream.create_stream(text, name, text[], text, name, text, int, jsonb) IS
+	'Creates a stream of change events from topics of a Kafka server, or of the embedded inbox (server NULL). It is paused.';
+COMMENT ON FUNCTION edw_stream.drop_stream(text) IS
+	'Drops a stream with its mappings, offsets, tombstones and dead letters. Target tables stay as they are.';
+COMMENT ON FUNCTION edw_stream.map_table(text, regclass, text, text[], jsonb, text, jsonb, text, text, text, text, text, jsonb) IS
+	'Maps a topic of a stream to a target table.';
+COMMENT ON FUNCTION edw_stream.unmap_table(text, regclass) IS
+	'Removes the mappings of a table from a stream. The table stays as it is.';
+COMMENT ON FUNCTION edw_stream.start(text) IS
+	'Starts a stream, clears what stalled it, and accepts what a schema change brought.';
+COMMENT ON FUNCTION edw_stream.pause(text) IS
+	'Stops a stream after the batch that is being applied.';
+COMMENT ON PROCEDURE edw_stream.drain(text) IS
+	'Applies in this session all that stands in the topics now.';
+COMMENT ON FUNCTION edw_stream.wait_for(text, interval) IS
+	'Waits until all that stood in the topics when it was called is committed; false when the time is over before.';
+COMMENT ON FUNCTION edw_stream.push(text, text, text, text, jsonb, int) IS
+	'Puts a message into the embedded inbox of a stream and returns its offset.';
+COMMENT ON FUNCTION edw_stream.seek(text, text, int, bigint) IS
+	'Sets the offset at which a partition goes on.';
+COMMENT ON FUNCTION edw_stream.bump_epoch(text) IS
+	'Begins a new epoch: events from now on are newer than all before, whatever their position says.';
+COMMENT ON FUNCTION edw_stream.retry_dead_letters(text, text, int, bigint, text) IS
+	'Applies open dead letters once more, all of a stream or those that the arguments choose.';
+COMMENT ON FUNCTION edw_stream.merge_guard(int, bytea) IS
+	'Internal: decides within the MERGE of a batch whether an event is newer than the stored row.';
+COMMENT ON FUNCTION edw_stream.kafka_validator(text[], oid) IS
+	'Internal: validates the options of Kafka servers and their user mappings.';
+COMMENT ON FUNCTION edw_stream.registry_validator(text[], oid) IS
+	'Internal: validates the options of schema registries and their user mappings.';
+COMMENT ON FUNCTION edw_stream.worker_status() IS
+	'The workers of the callers streams in this database, with what they counted since they started.';
+COMMENT ON FUNCTION edw_stream.latency_status() IS
+	'Internal: what the view latency shows.';
+COMMENT ON FUNCTION edw_stream.workers_held() IS
+	'Internal: why no worker can run in this database; nulls when they can.';
+COMMENT ON FUNCTION edw_stream.partition_end(text, text, int) IS
+	'Internal: the end of a partition as its worker last saw it.';
+COMMENT ON FUNCTION edw_stream.home() IS
+	'Internal: tells this database from its copies.';
+COMMENT ON FUNCTION edw_stream.readable(bytea) IS
+	'Bytes as text that can be shown: UTF-8 as it is, any other byte as \xNN.';
+
+COMMENT ON FOREIGN DATA WRAPPER edw_kafka IS
+	'Kafka clusters as servers: OPTIONS take librdkafka''s consumer properties.';
+COMMENT ON FOREIGN DATA WRAPPER edw_registry IS
+	'Schema registries as servers.';
+
+COMMENT ON VIEW edw_stream.streams IS 'Your streams and their state.';
+COMMENT ON COLUMN edw_stream.streams.name IS 'Name of the stream';
+COMMENT ON COLUMN edw_stream.streams.owner IS 'Role that it belongs to and runs as';
+COMMENT ON COLUMN edw_stream.streams.server IS 'Kafka server; null: the embedded inbox';
+COMMENT ON COLUMN edw_stream.streams.topics IS 'Topics, or regular expressions that begin with ^';
+COMMENT ON COLUMN edw_stream.streams.format IS 'Format of the messages';
+COMMENT ON COLUMN edw_stream.streams.registry IS 'Schema registry, if the format uses one';
+COMMENT ON COLUMN edw_stream.streams.start_at IS 'Where partitions begin that were never read: earliest, latest or a time';
+COMMENT ON COLUMN edw_stream.streams.options IS 'Options as given to create_stream';
+COMMENT ON COLUMN edw_stream.streams.state IS 'running, idle (all is read and committed), starting, backoff (waits after a fault that may pass), held (no worker can run here), paused, stalled (waits for you, see hint)';
+COMMENT ON COLUMN edw_stream.streams.reason IS 'Why it does not run, as a code';
+COMMENT ON COLUMN edw_stream.streams.message IS 'Why it does not run, in words';
+COMMENT ON COLUMN edw_stream.streams.hint IS 'What to do about it';
+COMMENT ON COLUMN edw_stream.streams.stalled_at IS 'Since when it is stalled';
+COMMENT ON COLUMN edw_stream.streams.workers IS 'How many workers it should have';
+COMMENT ON COLUMN edw_stream.streams.processes IS 'How many workers run';
+COMMENT ON COLUMN edw_stream.streams.lag IS 'Offsets between what is committed and the end of the topics, as last seen; null when unknown';
+COMMENT ON COLUMN edw_stream.streams.last_commit IS 'When a batch was last committed';
+COMMENT ON COLUMN edw_stream.streams.source_time IS 'Latest time at the source of an event that was applied';
+COMMENT ON COLUMN edw_stream.streams.last_error IS 'Last error of a worker, also one that has passed';
+COMMENT ON COLUMN edw_stream.streams.created_at IS 'When it was created';
+
+COMMENT ON VIEW edw_stream.partitions IS 'How far each partition of your streams is applied.';
+COMMENT ON COLUMN edw_stream.partitions.stream IS 'Stream';
+COMMENT ON COLUMN edw_stream.partitions.topic IS 'Topic';
+COMMENT ON COLUMN edw_stream.partitions.partition IS 'Number of the partition';
+COMMENT ON COLUMN edw_stream.partitions.committed IS 'Next offset to be applied: all before are committed; null: not yet read';
+COMMENT ON COLUMN edw_stream.partitions.end_offset IS 'End of the partition as last seen; null when no worker saw it';
+COMMENT ON COLUMN edw_stream.partitions.lag IS 'Offsets between the two';
+COMMENT ON COLUMN edw_stream.partitions.epoch IS 'Epoch of its positions: rises when the source starts over';
+COMMENT ON COLUMN edw_stream.partitions.streaming IS 'Whether changes after the snapshot were seen in this epoch';
+COMMENT ON COLUMN edw_stream.partitions.source_time IS 'Latest time at the source of an event that was applied';
+COMMENT ON COLUMN edw_stream.partitions.last_change IS 'When it was last written';
+
+COMMENT ON VIEW edw_stream.tables IS 'The target tables of your streams, and what became of their events.';
+COMMENT ON COLUMN edw_stream.tables.stream IS 'Stream';
+COMMENT ON COLUMN edw_stream.tables.target IS 'Target table';
+COMMENT ON COLUMN edw_stream.tables.target_name IS 'Name of the table when it was mapped';
+COMMENT ON COLUMN edw_stream.tables.dropped IS 'Whether the table is gone';
+COMMENT ON COLUMN edw_stream.tables.topic IS 'Topic that feeds it';
+COMMENT ON COLUMN edw_stream.tables.keys IS 'Key columns';
+COMMENT ON COLUMN edw_stream.tables.columns IS 'Expressions of columns, as given to map_table';
+COMMENT ON COLUMN edw_stream.tables.apply IS 'upsert or append';
+COMMENT ON COLUMN edw_stream.tables.filter IS 'Which events are wanted';
+COMMENT ON COLUMN edw_stream.tables.sequence IS 'What orders the events of a row';
+COMMENT ON COLUMN edw_stream.tables.on_delete IS 'What a delete does';
+COMMENT ON COLUMN edw_stream.tables.on_truncate IS 'What a truncate does';
+COMMENT ON COLUMN edw_stream.tables.on_schema_change IS 'What a new field of the events does';
+COMMENT ON COLUMN edw_stream.tables.options IS 'Options as given to map_table';
+COMMENT ON COLUMN edw_stream.tables.inserted IS 'Events that inserted a row';
+COMMENT ON COLUMN edw_stream.tables.updated IS 'Events that updated a row';
+COMMENT ON COLUMN edw_stream.tables.deleted IS 'Events that deleted a row';
+COMMENT ON COLUMN edw_stream.tables.truncated IS 'Truncates that were applied';
+COMMENT ON COLUMN edw_stream.tables.duplicates IS 'Events that had been applied before';
+COMMENT ON COLUMN edw_stream.tables.stale IS 'Events older than what the row, a later delete or a truncate says';
+COMMENT ON COLUMN edw_stream.tables.unchanged IS 'Events with nothing to do, as a delete of a row that is not there';
+COMMENT ON COLUMN edw_stream.tables.folded IS 'Events that a later one of the same key in the same batch made superfluous';
+COMMENT ON COLUMN edw_stream.tables.filtered IS 'Events that the filter does not want';
+COMMENT ON COLUMN edw_stream.tables.dead IS 'Events that went to the dead letters';
+COMMENT ON COLUMN edw_stream.tables.last_change IS 'When an event was last applied';
+COMMENT ON COLUMN edw_stream.tables.unmapped_fields IS 'Fields of the events that no column takes';
+
+COMMENT ON VIEW edw_stream.dead_letters IS 'Events of your streams that could not be applied.';
+COMMENT ON COLUMN edw_stream.dead_letters.id IS 'Number of the dead letter';
+COMMENT ON COLUMN edw_stream.dead_letters.stream IS 'Stream';
+COMMENT ON COLUMN edw_stream.dead_letters.topic IS 'Topic';
+COMMENT ON COLUMN edw_stream.dead_letters.partition IS 'Partition';
+COMMENT ON COLUMN edw_stream.dead_letters.kafka_offset IS 'Offset of the message';
+COMMENT ON COLUMN edw_stream.dead_letters.kafka_time IS 'Its time in Kafka';
+COMMENT ON COLUMN edw_stream.dead_letters.key IS 'Its key, readable; null for who only monitors';
+COMMENT ON COLUMN edw_stream.dead_letters.value IS 'Its value, readable; null for who only monitors';
+COMMENT ON COLUMN edw_stream.dead_letters.headers IS 'Its headers; null for who only monitors';
+COMMENT ON COLUMN edw_stream.dead_letters.target IS 'Table that could not take it; null: of no table in particular';
+COMMENT ON COLUMN edw_stream.dead_letters.stage IS 'decode, map or apply';
+COMMENT ON COLUMN edw_stream.dead_letters.reason IS 'Why, as a code';
+COMMENT ON COLUMN edw_stream.dead_letters.sqlstate IS 'SQLSTATE of the error';
+COMMENT ON COLUMN edw_stream.dead_letters.message IS 'The error; null for who only monitors';
+COMMENT ON COLUMN edw_stream.dead_letters.detail IS 'Its detail';
+COMMENT ON COLUMN edw_stream.dead_letters.hint IS 'Its hint';
+COMMENT ON COLUMN edw_stream.dead_letters.first_seen IS 'When it failed first';
+COMMENT ON COLUMN edw_stream.dead_letters.last_seen IS 'When it failed last';
+COMMENT ON COLUMN edw_stream.dead_letters.attempts IS 'How often it was tried';
+COMMENT ON COLUMN edw_stream.dead_letters.status IS 'open, resolved (a retry succeeded), superseded (a later event of its key was applied) or discarded';
+COMMENT ON COLUMN edw_stream.dead_letters.key_bytes IS 'Its key, byte for byte';
+COMMENT ON COLUMN edw_stream.dead_letters.value_bytes IS 'Its value, byte for byte';
+
+COMMENT ON VIEW edw_stream.skipped IS 'Messages of your streams that were skipped on purpose.';
+COMMENT ON COLUMN edw_stream.skipped.stream IS 'Stream';
+COMMENT ON COLUMN edw_stream.skipped.topic IS 'Topic';
+COMMENT ON COLUMN edw_stream.skipped.reason IS 'Why, as a code: heartbeat, …';
+COMMENT ON COLUMN edw_stream.skipped.messages IS 'How many';
+
+COMMENT ON VIEW edw_stream.batches IS 'Commits of your streams, of the last edw_stream.history_retention.';
+COMMENT ON COLUMN edw_stream.batches.batch_id IS 'Number of the batch';
+COMMENT ON COLUMN edw_stream.batches.stream IS 'Stream';
+COMMENT ON COLUMN edw_stream.batches.worker IS 'Number of the worker; -1: a session';
+COMMENT ON COLUMN edw_stream.batches.committed_at IS 'When it was committed';
+COMMENT ON COLUMN edw_stream.batches.messages IS 'Messages in it';
+COMMENT ON COLUMN edw_stream.batches.bytes IS 'Bytes of their keys and values';
+COMMENT ON COLUMN edw_stream.batches.changed_rows IS 'Rows that it inserted, updated or deleted';
+COMMENT ON COLUMN edw_stream.batches.dead IS 'Messages that went to the dead letters';
+COMMENT ON COLUMN edw_stream.batches.decode_ms IS 'Time for decoding';
+COMMENT ON COLUMN edw_stream.batches.apply_ms IS 'Time for writing';
+COMMENT ON COLUMN edw_stream.batches.incomplete_transactions IS 'Source transactions that were committed before they were complete';
+
+COMMENT ON VIEW edw_stream.latency IS 'How long events of your streams took to become visible, since the workers started.';
+COMMENT ON COLUMN edw_stream.latency.stream IS 'Stream';
+COMMENT ON COLUMN edw_stream.latency.source_events IS 'Events with a time at the source';
+COMMENT ON COLUMN edw_stream.latency.source_p50_ms IS 'Half of them took no longer, from the change at the source to the commit here';
+COMMENT ON COLUMN edw_stream.latency.source_p95_ms IS '95 % of them took no longer';
+COMMENT ON COLUMN edw_stream.latency.source_p99_ms IS '99 % of them took no longer';
+COMMENT ON COLUMN edw_stream.latency.source_max_ms IS 'None took longer';
+COMMENT ON COLUMN edw_stream.latency.kafka_events IS 'Events with a time in Kafka';
+COMMENT ON COLUMN edw_stream.latency.kafka_p50_ms IS 'Half of them took no longer, from Kafka to the commit here';
+COMMENT ON COLUMN edw_stream.latency.kafka_p95_ms IS '95 % of them took no longer';
+COMMENT ON COLUMN edw_stream.latency.kafka_p99_ms IS '99 % of them took no longer';
+COMMENT ON COLUMN edw_stream.latency.kafka_max_ms IS 'None took longer';
