@@ -9,15 +9,14 @@
  */
 #include "postgres.h"
 
+#include "catalog/connection.h"
 #include "catalog/options.h"
 #include "catalog/pg_type.h"
 #include "catalog/stream.h"
 #include "catalog/stream_topics.h"
-#include "compat.h"
 #include "edw_stream.h"
 #include "executor/spi.h"
 #include "fmgr.h"
-#include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -69,32 +68,6 @@ check_stream_name(const char *name)
 				 errmsg("invalid stream name \"%s\"", name),
 				 errhint("A stream's name has 1 to %d ASCII letters, digits, underscores, hyphens and dots, "
 						 "and does not begin with a hyphen or dot.", NAME_MAX_LEN)));
-}
-
-/* The server exists, is of our kind, and the caller may use it. */
-static void
-check_server(const char *name)
-{
-	ForeignServer *server = GetForeignServerByName(name, true);
-	ForeignDataWrapper *wrapper;
-	AclResult	acl;
-
-	if (server == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("server \"%s\" does not exist", name),
-				 errhint("Use CREATE SERVER %s FOREIGN DATA WRAPPER edw_kafka OPTIONS (\"bootstrap.servers\" 'host:9092'), "
-						 "or NULL for the embedded inbox.", quote_identifier(name))));
-	wrapper = GetForeignDataWrapper(server->fdwid);
-	if (strcmp(wrapper->fdwname, "edw_kafka") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("server \"%s\" is not a Kafka server", name),
-				 errdetail("Its foreign-data wrapper is \"%s\".", wrapper->fdwname),
-				 errhint("Use a server of foreign-data wrapper \"%s\".", "edw_kafka")));
-	acl = EdwServerAclCheck(server->serverid, GetUserId(), ACL_USAGE);
-	if (acl != ACLCHECK_OK)
-		aclcheck_error(acl, OBJECT_FOREIGN_SERVER, name);
 }
 
 static void
@@ -189,7 +162,7 @@ check_new_stream(FunctionCallInfo fcinfo, NewStream *stream)
 
 	stream->server = PG_ARGISNULL(1) ? NULL : pstrdup(NameStr(*PG_GETARG_NAME(1)));
 	if (stream->server != NULL)
-		check_server(stream->server);
+		EdwConnectionCheck(stream->server, EDW_KAFKA_WRAPPER, GetUserId());
 
 	topics = PG_GETARG_ARRAYTYPE_P(2);
 	if (ARR_NDIM(topics) > 1)
