@@ -51,4 +51,11 @@
 #define EdwWaitEventNew(name)	((void) (name), PG_WAIT_EXTENSION)
 #endif
 
+#ifdef DATCONNLIMIT_INVALID_DB
+#define EdwDatabaseIsInvalid(form)	database_is_invalid_form(form)
+#else
+/* 15.4 came with databases that an interrupted DROP DATABASE has left behind */
+#define EdwDatabaseIsInvalid(form)	((void) (form), false)
+#endif
+
 #endif							/* EDW_COMPAT_H */

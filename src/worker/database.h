@@ -17,4 +17,7 @@ extern void EdwDatabaseBlock(Oid database);
 /* Lift the blocks of this process; called at the end of each transaction. */
 extern void EdwDatabaseUnblockMine(void);
 
+/* The version of the extension in this database, palloc'd; NULL if it is not there. */
+extern char *EdwExtensionVersion(void);
+
 #endif							/* EDW_WORKER_DATABASE_H */

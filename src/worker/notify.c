@@ -115,6 +115,7 @@ wake_workers(void)
 			continue;
 		if (streams_changed_level)
 			pg_atomic_write_u32(&slot->reload, 1);
+		pg_atomic_write_u32(&slot->wake, 1);
 		SetLatch(slot->latch);
 	}
 }

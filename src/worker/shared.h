@@ -73,6 +73,7 @@ typedef struct EdwSlot
 	TimestampTz stop_since;		/* when it was asked to end */
 	pg_atomic_uint32 stop;		/* please end, at the next opportunity */
 	pg_atomic_uint32 reload;	/* the stream's definition changed */
+	pg_atomic_uint32 wake;		/* something was pushed */
 	EdwWorkerCounters counters;
 } EdwSlot;
 

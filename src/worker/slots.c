@@ -1,13 +1,12 @@
 /*
  * slots.c
- *		The slots in shared memory: taking, attaching, leaving, reading.
+ *		The slots in shared memory: taking, attaching, leaving.
  *
  * Owns EdwShared (worker/shared.h has its rules). Works outside and inside of
  * transactions; begins none. Under the lock nothing is called that could raise an ERROR.
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "edw_stream.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -90,6 +89,7 @@ create_shared_memory(void)
 		{
 			pg_atomic_init_u32(&EdwSharedState->slots[i].stop, 0);
 			pg_atomic_init_u32(&EdwSharedState->slots[i].reload, 0);
+			pg_atomic_init_u32(&EdwSharedState->slots[i].wake, 0);
 			init_counters(&EdwSharedState->slots[i].counters);
 		}
 	}
@@ -376,7 +376,9 @@ EdwSlotDetach(void)
 		else if (pg_atomic_read_u32(&slot->stop))
 		{
 			slot->restart_at = 0;
-			pg_atomic_write_u32(&slot->counters.state, EDW_WORKER_STARTING);
+			pg_atomic_write_u32(&slot->counters.state,
+								slot->assignment.held[0] ? EDW_WORKER_BACKOFF :
+								EDW_WORKER_STARTING);
 		}
 		else
 		{
@@ -390,143 +392,4 @@ EdwSlotDetach(void)
 	}
 	LWLockRelease(EdwSharedState->lock);
 	EdwWakeLauncher();
-}
-
-static void
-describe_slot(EdwSlot *slot, EdwSlotInfo *info)
-{
-	strlcpy(info->stream, slot->assignment.stream, sizeof(info->stream));
-	info->worker = slot->assignment.worker;
-	info->pid = slot->pid;
-	info->state = pg_atomic_read_u32(&slot->counters.state);
-	info->failures = slot->failures;
-	info->restart_at = slot->restart_at;
-	strlcpy(info->last_error, slot->counters.last_error, sizeof(info->last_error));
-	info->counters = &slot->counters;
-}
-
-EdwSlotInfo *
-EdwSlotsList(int *n)
-{
-	EdwSlotInfo *infos;
-
-	*n = 0;
-	if (!EdwSharedState)
-		return NULL;
-	infos = palloc0(sizeof(EdwSlotInfo) * EdwSharedState->nslots);
-	LWLockAcquire(EdwSharedState->lock, LW_SHARED);
-	for (int i = 0; i < EdwSharedState->nslots; i++)
-	{
-		EdwSlot    *slot = &EdwSharedState->slots[i];
-
-		if (slot->in_use && slot->database == MyDatabaseId)
-			describe_slot(slot, &infos[(*n)++]);
-	}
-	LWLockRelease(EdwSharedState->lock);
-	return infos;
-}
-
-static int
-count_free_slots(void)
-{
-	int			n = 0;
-
-	LWLockAcquire(EdwSharedState->lock, LW_SHARED);
-	for (int i = 0; i < EdwSharedState->nslots; i++)
-	{
-		if (!EdwSharedState->slots[i].in_use)
-			n++;
-	}
-	LWLockRelease(EdwSharedState->lock);
-	return n;
-}
-
-const char *
-EdwWorkersHeldReason(const char **hint)
-{
-	*hint = NULL;
-	if (!EdwSharedState)
-	{
-		*hint = "Add edw_stream to shared_preload_libraries and restart the server, or use CALL edw_stream.drain().";
-		return "The server was started without edw_stream in shared_preload_libraries.";
-	}
-	if (pg_atomic_read_u32(&EdwSharedState->no_process))
-	{
-		*hint = "Raise max_worker_processes and restart the server.";
-		return "No background worker process is free.";
-	}
-	if (count_free_slots() == 0)
-	{
-		*hint = "Raise edw_stream.max_workers and restart the server.";
-		return "All slots of edw_stream.max_workers are taken.";
-	}
-	if (!EdwSharedState->launcher)
-		return "The edw_stream launcher is not running.";
-	return NULL;
-}
-
-static uint32
-topic_hash(const char *topic)
-{
-	return DatumGetUInt32(hash_any((const unsigned char *) topic, strlen(topic)));
-}
-
-/* The entry of a partition; else, if wanted, the first free one; else NULL. */
-static EdwPartitionEnd *
-find_end(EdwWorkerCounters *counters, uint32 hash, int32 partition, bool or_free)
-{
-	for (int i = 0; i < EDW_SLOT_PARTITIONS; i++)
-	{
-		EdwPartitionEnd *entry = &counters->ends[i];
-
-		if (pg_atomic_read_u32(&entry->used) == 0)
-			return or_free ? entry : NULL;
-		pg_read_barrier();
-		if (entry->topic_hash == hash && entry->partition == partition)
-			return entry;
-	}
-	return NULL;
-}
-
-void
-EdwCountersSetEnd(const char *topic, int32 partition, int64 end_offset)
-{
-	uint32		hash = topic_hash(topic);
-	EdwPartitionEnd *entry = find_end(EdwMyCounters(), hash, partition, true);
-
-	if (!entry)
-		return;
-	pg_atomic_write_u64(&entry->end_offset, (uint64) end_offset);
-	if (pg_atomic_read_u32(&entry->used) == 0)
-	{
-		entry->topic_hash = hash;
-		entry->partition = partition;
-		pg_write_barrier();
-		pg_atomic_write_u32(&entry->used, 1);
-	}
-}
-
-int64
-EdwSlotsPartitionEnd(const char *stream, const char *topic, int32 partition)
-{
-	uint32		hash = topic_hash(topic);
-	int64		end_offset = -1;
-
-	if (!EdwSharedState)
-		return -1;
-	LWLockAcquire(EdwSharedState->lock, LW_SHARED);
-	for (int i = 0; i < EdwSharedState->nslots; i++)
-	{
-		EdwSlot    *slot = &EdwSharedState->slots[i];
-		EdwPartitionEnd *entry;
-
-		if (!slot->in_use || slot->database != MyDatabaseId ||
-			strcmp(slot->assignment.stream, stream) != 0)
-			continue;
-		entry = find_end(&slot->counters, hash, partition, false);
-		if (entry)
-			end_offset = Max(end_offset, (int64) pg_atomic_read_u64(&entry->end_offset));
-	}
-	LWLockRelease(EdwSharedState->lock);
-	return end_offset;
 }

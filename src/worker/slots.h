@@ -93,6 +93,7 @@ extern EdwSlotInfo *EdwSlotsList(int *n);
 /*
  * Why a stream that should run here has no slot or no process, as a sentence for the
  * streams view, with a hint; NULL when nothing general stands in the way. Static strings.
+ * Needs a transaction.
  */
 extern const char *EdwWorkersHeldReason(const char **hint);
 

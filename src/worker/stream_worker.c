@@ -1,0 +1,298 @@
+/*
+ * stream_worker.c
+ *		The process of one worker: a loop around the pipeline.
+ *
+ * Connected as the stream's owner (rule G6). Begins no transaction but to find out, after
+ * an ERROR, whether the extension is still there; the pipeline begins and ends all
+ * others. It sleeps only in WaitLatchOrSocket, outside of any transaction and with no lock
+ * held, so that it is in nobody's way: DROP EXTENSION gets its locks, and the barriers of
+ * DROP DATABASE are passed at once.
+ *
+ * How it ends: asked to (EdwSlot.stop), terminated, or with nothing to do (the pipeline says
+ * stalled or gone): quietly; by an ERROR: reported, and started again with backoff.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "commands/extension.h"
+#include "edw_stream.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "pipeline/pipeline.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/sinval.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "worker/processes.h"
+#include "worker/shared.h"
+
+#define MIN_RETRY_DELAY_MS 100
+
+static EdwAssignment assignment;
+static EdwPipeline *pipeline = NULL;
+static emit_log_hook_type previous_emit_log;
+
+/* what happens to be set for the owner or the database must not change what a worker does */
+static const struct
+{
+	const char *name;
+	const char *value;
+}			session_settings[] =
+{
+	{"search_path", ""},
+	{"session_replication_role", "origin"},
+	{"default_transaction_isolation", "read committed"},
+	{"default_transaction_read_only", "off"},
+	{"default_transaction_deferrable", "off"},
+	{"statement_timeout", "0"},
+	{"lock_timeout", "0"},
+	{"idle_in_transaction_session_timeout", "0"},
+	{"idle_session_timeout", "0"},
+	{"datestyle", "ISO"},
+	{"intervalstyle", "postgres"},
+	{"extra_float_digits", "1"},
+	{"bytea_output", "hex"}
+};
+
+/* Keep the last error where the streams view shows it, FATAL ones included. */
+static void
+note_error(ErrorData *edata)
+{
+	if (edata->elevel >= ERROR && edata->message &&
+		edata->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN)
+		strlcpy(EdwMyCounters()->last_error, edata->message,
+				sizeof(EdwMyCounters()->last_error));
+	if (previous_emit_log)
+		previous_emit_log(edata);
+}
+
+/* Runs after the transaction was aborted: registered before the connection was made. */
+static void
+leave(int code, Datum arg)
+{
+	EdwPipeline *mine = pipeline;
+
+	(void) code;
+	(void) arg;
+	pipeline = NULL;
+	if (mine)
+		EdwPipelineClose(mine);
+	EdwSlotDetach();
+}
+
+static void
+end_quietly(EdwWorkerState state)
+{
+	EdwSetMyState(state);
+	EdwMySlot()->exit = EDW_EXIT_ENDED;
+	proc_exit(0);
+}
+
+static void
+set_up_session(void)
+{
+	char		application_name[EDW_STREAM_NAME_MAX + 64];
+
+	for (size_t i = 0; i < lengthof(session_settings); i++)
+		SetConfigOption(session_settings[i].name, session_settings[i].value,
+						PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("synchronous_commit", assignment.synchronous_commit ? "on" : "off",
+					PGC_SUSET, PGC_S_OVERRIDE);
+	snprintf(application_name, sizeof(application_name), EDW_WORKER_TYPE " %s/%d",
+			 assignment.stream, assignment.worker);
+	SetConfigOption("application_name", application_name, PGC_USERSET, PGC_S_OVERRIDE);
+}
+
+/* After an ERROR: is there still something to work for? */
+static bool
+extension_is_gone(void)
+{
+	bool		gone;
+
+	HOLD_INTERRUPTS();
+	AbortOutOfAnyTransaction();
+	RESUME_INTERRUPTS();
+	StartTransactionCommand();
+	gone = !OidIsValid(get_extension_oid(EDW_EXTENSION_NAME, true));
+	CommitTransactionCommand();
+	return gone;
+}
+
+static EdwStepResult
+step(void)
+{
+	volatile EdwStepResult result = EDW_STEP_GONE;
+
+	PG_TRY();
+	{
+		if (!pipeline)
+			pipeline = EdwPipelineOpen(assignment.stream, assignment.worker,
+									   EDW_PIPELINE_WORKER);
+		result = EdwPipelineStep(pipeline);
+	}
+	PG_CATCH();
+	{
+		if (!extension_is_gone())
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/* Has somebody asked for something since the last step? */
+static bool
+is_called(void)
+{
+	EdwSlot    *slot = EdwMySlot();
+
+	return pg_atomic_read_u32(&slot->stop) || pg_atomic_read_u32(&slot->reload) ||
+		pg_atomic_read_u32(&slot->wake) || ConfigReloadPending;
+}
+
+static void
+handle_calls(void)
+{
+	EdwSlot    *slot = EdwMySlot();
+
+	CHECK_FOR_INTERRUPTS();
+	if (pg_atomic_read_u32(&slot->stop))
+		proc_exit(0);
+	if (catchupInterruptPending)
+		ProcessCatchupInterrupt();
+	(void) pg_atomic_exchange_u32(&slot->wake, 0);
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		if (pipeline)
+			EdwPipelineReload(pipeline);
+	}
+	if (pg_atomic_exchange_u32(&slot->reload, 0) && pipeline)
+		EdwPipelineReload(pipeline);
+}
+
+/* Sleep until the source, the latch or the time-out (-1: none) has something to say. */
+static void
+sleep_on(int fd, long timeout_ms, uint32 wait_event)
+{
+	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+
+	if (is_called())
+		return;
+	if (fd >= 0)
+		events |= WL_SOCKET_READABLE;
+	if (timeout_ms >= 0)
+		events |= WL_TIMEOUT;
+	if (WaitLatchOrSocket(MyLatch, events, fd, timeout_ms, wait_event) & WL_LATCH_SET)
+		ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Nothing to do. Statistics that were not yet due are sent before a long sleep. */
+static void
+idle(uint32 wait_event)
+{
+	long		timeout_ms = EdwPipelineTimeout(pipeline);
+	long		stats_ms = pgstat_report_stat(false);
+
+	EdwSetMyState(EDW_WORKER_IDLE);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	if (stats_ms > 0 && (timeout_ms < 0 || timeout_ms > stats_ms))
+		timeout_ms = stats_ms;
+	sleep_on(EdwPipelineWaitFd(pipeline), timeout_ms, wait_event);
+}
+
+/* A passing fault: wait it out, whatever the source says meanwhile. */
+static void
+back_off(uint32 wait_event)
+{
+	EdwSlot    *slot = EdwMySlot();
+	long		delay_ms = EdwPipelineRetryDelay(pipeline);
+
+	delay_ms = Max(MIN_RETRY_DELAY_MS, Min(delay_ms, (long) EdwMaxRestartDelayMs));
+	EdwSetMyState(EDW_WORKER_BACKOFF);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	(void) pgstat_report_stat(true);
+	slot->failures++;
+	slot->restart_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay_ms);
+	for (;;)
+	{
+		long		left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+															  slot->restart_at);
+
+		if (left_ms <= 0 || pg_atomic_read_u32(&slot->stop) ||
+			pg_atomic_read_u32(&slot->reload))
+			break;
+		pg_atomic_write_u32(&slot->wake, 0);
+		if (ConfigReloadPending)
+			handle_calls();
+		sleep_on(-1, left_ms, wait_event);
+	}
+}
+
+static void
+run(void)
+{
+	uint32		idle_event = EdwWaitEventNew("EdwStreamWorkerMain");
+	uint32		backoff_event = EdwWaitEventNew("EdwStreamWorkerBackoff");
+
+	for (;;)
+	{
+		EdwStepResult result;
+
+		handle_calls();
+		if (pg_atomic_read_u32(&EdwMyCounters()->state) != EDW_WORKER_RUNNING)
+			pgstat_report_activity(STATE_RUNNING, "applying the stream");
+		result = step();
+		if (result == EDW_STEP_MORE || result == EDW_STEP_IDLE)
+			EdwMySlot()->failures = 0;
+		switch (result)
+		{
+			case EDW_STEP_MORE:
+				EdwSetMyState(EDW_WORKER_RUNNING);
+				(void) pgstat_report_stat(false);
+				break;
+			case EDW_STEP_IDLE:
+				idle(idle_event);
+				break;
+			case EDW_STEP_RETRY:
+				back_off(backoff_event);
+				break;
+			case EDW_STEP_STALLED:
+				end_quietly(EDW_WORKER_STALLED);
+				break;
+			case EDW_STEP_GONE:
+				end_quietly(EDW_WORKER_FREE);
+				break;
+		}
+	}
+}
+
+void
+EdwStreamWorkerMain(Datum arg)
+{
+	uint64		generation;
+	Oid			database;
+
+	memcpy(&generation, MyBgworkerEntry->bgw_extra, sizeof(generation));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	previous_emit_log = emit_log_hook;
+	emit_log_hook = note_error;
+	before_shmem_exit(leave, (Datum) 0);
+	if (!EdwSlotAttach(DatumGetInt32(arg), generation, &database, &assignment))
+		proc_exit(0);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(database, assignment.owner,
+											  EDW_WORKER_CONNECT_FLAGS);
+	set_up_session();
+	run();
+}
