@@ -114,17 +114,16 @@ class Consumer:
             entry.surplus = 0
         entry.position, entry.txid, entry.reopened = position, event.txid, False
         if event.op == 'd':
-            if entry.surplus > 0:
+            if entry.surplus > 0 and event.new_key:
                 entry.surplus -= 1
                 return 'left, another row of the key stays'
             self.delete(entry)
             return 'deleted'
         if event.op == 'c':
-            if entry.row is not None and self.p.on_delete != 'ignore':
+            if entry.row is not None and event.old_key:
                 entry.surplus += 1
                 self.write(target, Entry(), event, entry)
                 return 'displaced'
-            entry.row = None if self.p.on_delete != 'ignore' else entry.row
         self.write(target, entry, event)
         return 'written'
 

@@ -100,8 +100,10 @@ class Writer:
 
     @staticmethod
     def source_ms(event):
-        """When its transaction committed: the same each time it is sent."""
-        return START_MS + (event.txid or 0) * 10
+        """When its transaction committed, or its snapshot began: the same each time it is sent."""
+        if event.snapshot not in ('false', 'incremental'):
+            return START_MS + event.txid * 10 + 5       # after what was committed before
+        return START_MS + event.txid * 10
 
     def transaction(self, event):
         if not self.p.transaction_topic or not event.streamed():

@@ -202,15 +202,18 @@ class Source:
             return
         row = self.rng.choice(table.rows)
         key = table.key_of(row)
-        if self.p.grow and self.p.lag and self.made_here(table, key, events):
-            # whether there was a row before cannot be known while the older
-            # partition is unread
+        if self.made_here(table, key, events):
             return
         table.rows.remove(row)
         self.emit(events, table, 'd', key, self.group(), before=self.key_image(table, key))
 
-    @staticmethod
-    def made_here(table, key, events):
+    def made_here(self, table, key, events):
+        """
+        Did this transaction make the row, where whether there was one of its key before cannot
+        be known: because the older partition is unread, or the delete was compacted away?
+        """
+        if not (self.p.compact or self.p.grow and self.p.lag):
+            return False
         return any(e.table is table and e.key == key and e.op == 'c' for e in events)
 
     def key_image(self, table, key):
@@ -239,7 +242,7 @@ class Source:
         if not table.rows or key is None:
             return
         row = self.rng.choice(table.rows)
-        if self.p.grow and self.p.lag and self.made_here(table, table.key_of(row), events):
+        if self.made_here(table, table.key_of(row), events):
             return
         self.move(table, row, key, events)
 
@@ -296,7 +299,7 @@ class Source:
             return
         row = self.rng.choice(table.rows)
         key = table.key_of(row)
-        if self.p.grow and self.p.lag and self.made_here(table, key, events):
+        if self.made_here(table, key, events):
             return
         table.rows.remove(row)
         self.emit(events, table, 'd', key, self.group(), before=self.key_image(table, key))
@@ -437,7 +440,7 @@ class Source:
         table = self.rng.choice(self.tables)
         for row in table.rows[:self.rng.randrange(1, 6)]:
             self.log.append(Event(table, 'r', table.key_of(row), after=self.image(table, row),
-                                  row=dict(row.values), snapshot='incremental',
+                                  row=dict(row.values), snapshot='incremental', txid=self.txid,
                                   last_commit=self.rng.choice((None, self.last_commit)),
                                   epoch=self.epoch))
 
