@@ -58,4 +58,13 @@
 #define EdwDatabaseIsInvalid(form)	((void) (form), false)
 #endif
 
+/* 18 gave index_beginscan a place for instrumentation; use this where access/genam.h is included */
+#if PG_VERSION_NUM >= 180000
+#define EdwIndexBeginScan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#else
+#define EdwIndexBeginScan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
 #endif							/* EDW_COMPAT_H */

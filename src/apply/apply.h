@@ -11,6 +11,14 @@
 
 #include "apply/batch.h"
 
+/*
+ * Raised by EdwBatchAdd when the mapping says so: the stream is to stall with the error's
+ * message and hint, and nothing is to be bisected or dead-lettered. Class ED is
+ * edw_stream's own.
+ */
+#define ERRCODE_EDW_DELETE_REFUSED		MAKE_SQLSTATE('E','D','W','0','1')	/* on_delete error */
+#define ERRCODE_EDW_TRUNCATE_REFUSED	MAKE_SQLSTATE('E','D','W','0','2')	/* on_truncate error */
+
 typedef struct EdwTargetCounts
 {
 	const EdwTarget *target;

@@ -6,28 +6,44 @@
  * Built from an EdwMappingDef and the target's present shape within a transaction, in
  * a memory context of its own; rebuilt when a relcache invalidation has
  * flagged the target (the callback only sets the flag; see apply/target.c).
- * Expressions (map_table's columns, filter) are evaluated here, per event, as the
- * stream's owner.
+ * Expressions (map_table's columns, filter) are made by apply/expression.c and
+ * evaluated by apply/batch.c, per event, as the stream's owner.
  */
 #ifndef EDW_APPLY_TARGET_H
 #define EDW_APPLY_TARGET_H
 
+#include "apply/expression.h"
+#include "apply/key.h"
 #include "catalog/mapping.h"
 #include "decode/decoder.h"
 #include "executor/executor.h"
 
-/* one column of the target that the mapping writes */
+/*
+ * One column of the target that the mapping writes. type and typmod are those of the
+ * value that is handed to MERGE: of a domain its base type, so that PostgreSQL checks the
+ * domain when the value is assigned; and no typmod but numeric's, so that it checks lengths.
+ */
 typedef struct EdwTargetColumn
 {
 	char	   *name;
+	char	   *quoted;			/* quote_identifier(name) */
 	AttrNumber	attnum;
 	Oid			type;
 	int32		typmod;
+	Oid			collation;
+	int16		typlen;
+	bool		typbyval;
 	int			input;			/* index into the topic's input columns, -1: has an expression */
 	ExprState  *expression;		/* over the input columns, coerced to type, typmod */
 	Bitmapset  *inputs;			/* the input columns that it depends on */
+	Expr	   *dflt_expr;		/* default, planned; NULL: none */
 	char	   *dflt;			/* default expression's text, NULL: none (merge_sql) */
 	bool		is_key;
+	bool		always_identity;	/* GENERATED ALWAYS AS IDENTITY: only as key or by request */
+	EdwKeyKind	key_kind;		/* if is_key */
+	char	   *equality;		/* if is_key: OPERATOR(schema.=) */
+	char	   *less_equal;		/* … and the others of its default order, NULL none */
+	char	   *greater_equal;
 } EdwTargetColumn;
 
 typedef struct EdwTarget
@@ -35,15 +51,24 @@ typedef struct EdwTarget
 	const EdwMappingDef *def;
 	Oid			relid;
 	char	   *relation;		/* quoted, qualified */
+	TupleDesc	rel_desc;		/* as it was when the target was built */
 	int			ncolumns;
 	EdwTargetColumn *columns;	/* in attnum order */
 	int			nkeys;
 	int		   *keys;			/* indexes into columns, in the order of def->keys */
 	ExprState  *filter;			/* NULL: none */
+	Bitmapset  *filter_inputs;
 	bool		has_seq;		/* always true once mapped: _edw_seq */
 	AttrNumber	seq_attnum;
 	AttrNumber	deleted_attnum; /* _edw_deleted for on_delete soft, else 0 */
-	TupleDesc	row_desc;		/* of the rows that a batch hands to MERGE */
+
+	/* key columns that are partition key columns as well (indexes into columns) */
+	int			nbounds;
+	int		   *bounds;
+
+	/* scratch of the batch that has it now (apply/batch.c) */
+	void	   *in_batch;
+	uint64		batch_serial;
 } EdwTarget;
 
 /*
@@ -56,10 +81,14 @@ typedef struct EdwRoute
 	EdwInputDesc input;
 	int			ntargets;
 	EdwTarget **targets;
+
+	/* for expressions over the input columns; NULL when there are none */
+	ExprContext *econtext;
+	TupleTableSlot *slot;
 } EdwRoute;
 
 /*
- * Make the route of a topic from the stream's mappings (list of EdwMappingDef *). ntargets is 0
+ * Make the route of a topic, in the current memory context, from the stream's mappings (list of EdwMappingDef *). ntargets is 0
  * when no mapping takes the topic. Raises undefined_table, undefined_column … when a
  * target has changed so that its mapping does not fit any more.
  */
@@ -69,10 +98,7 @@ extern EdwRoute *EdwRouteBuild(const char *topic, List *mappings);
 extern bool EdwRoutesAreStale(void);
 extern void EdwRoutesMarkFresh(void);
 
-/*
- * The names of the event's columns that an expression refers to (char *), and
- * a check that it parses over them with the given types. Used by map_table.
- */
-extern List *EdwExpressionInputs(const char *expression);
+/* ERROR unless the table still looks as it did when the target was built. */
+extern void EdwTargetCheckFresh(EdwTarget *target);
 
 #endif							/* EDW_APPLY_TARGET_H */

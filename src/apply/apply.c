@@ -1,0 +1,482 @@
+/*
+ * apply.c
+ *		A batch into its tables (see apply.h).
+ *
+ * Everything happens in the caller's transaction and is undone with it. Targets are taken in
+ * the order of their mappings' ids and rows in the order of their keys, so that two workers
+ * that meet wait and do not deadlock.
+ *
+ * Locks, all held to the end of the transaction: ROW EXCLUSIVE on each target; if the
+ * stream has several workers, a lock on the mapping, shared, so that a worker that needs
+ * the mapping for itself (exclusive) waits for the others and they for it. It needs that
+ * for a truncate, and for a delete that met neither a row nor a tombstone: another
+ * worker may be inserting that row right now, invisibly.
+ *
+ * User code (triggers, expressions, RLS) runs as the current user; edw_stream's own
+ * tables are written between EdwCatalogBegin and EdwCatalogEnd.
+ */
+#include "postgres.h"
+
+#include "apply/apply.h"
+#include "apply/guard.h"
+#include "apply/resolve.h"
+#include "apply/rows.h"
+#include "catalog/pg_type.h"
+#include "catalog/stream.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/typcache.h"
+
+/* advisory locks of SQL functions have 1 or 2 here */
+#define LOCK_CLASS_MAPPING	0x4544
+
+typedef struct Apply
+{
+	EdwBatch   *batch;
+	EdwBatchTarget *bt;
+	int			workers;
+	bool		exclusive;
+	bool		need_exclusive;
+	EdwTombstones *tombstones;
+	EdwEntry  **rows;			/* what MERGE gets, by number */
+	int			nrows;
+} Apply;
+
+/*
+ * Sorting by key
+ */
+
+static inline int
+compare_keys(const EdwEntry *a, const EdwEntry *b)
+{
+	int			cmp;
+
+	if (likely(a->prefix != b->prefix))
+		return a->prefix < b->prefix ? -1 : 1;
+	cmp = memcmp(a->key, b->key, Min(a->key_len, b->key_len));
+	return cmp != 0 ? cmp : a->key_len - b->key_len;
+}
+
+typedef EdwEntry *EntryPointer;
+
+#define ST_SORT			sort_entries
+#define ST_ELEMENT_TYPE	EntryPointer
+#define ST_COMPARE(a, b)	compare_keys(*(a), *(b))
+#define ST_SCOPE		static
+#define ST_DECLARE
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/*
+ * Locks and the barrier
+ */
+
+static void
+lock_mapping(int32 mapping_id, bool exclusive)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, mapping_id, LOCK_CLASS_MAPPING);
+	(void) LockAcquire(&tag, exclusive ? ExclusiveLock : ShareLock, false, false);
+}
+
+static Datum
+position_datum(EdwPositionBytes position)
+{
+	bytea	   *result = palloc(VARHDRSZ + position.len);
+
+	SET_VARSIZE(result, VARHDRSZ + position.len);
+	memcpy(VARDATA(result), position.bytes, position.len);
+	return PointerGetDatum(result);
+}
+
+/* The barrier as it is stored now: the route's may be older than the last truncate. */
+static EdwPositionBytes
+read_barrier(EdwBatch *batch, int32 mapping_id)
+{
+	EdwCatalogAccess access;
+	Oid			types[1] = {INT4OID};
+	Datum		values[1] = {Int32GetDatum(mapping_id)};
+	EdwPositionBytes barrier = {NULL, 0};
+
+	SPI_connect();
+	EdwCatalogBegin(&access);
+	SPI_execute_with_args("SELECT barrier FROM edw_stream.mapping WHERE mapping_id = $1 AND barrier IS NOT NULL",
+						  1, types, values, NULL, false, 0);
+	if (SPI_processed > 0)
+	{
+		bool		isnull;
+		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		struct varlena *bytes = PG_DETOAST_DATUM_PACKED(value);
+
+		barrier.len = VARSIZE_ANY_EXHDR(bytes);
+		barrier.bytes = memcpy(EdwBatchAlloc(batch, barrier.len), VARDATA_ANY(bytes), barrier.len);
+	}
+	EdwCatalogEnd(&access);
+	SPI_finish();
+	return barrier;
+}
+
+/* Another worker, or an earlier batch of this one, may have truncated meanwhile (P4). */
+static void
+meet_stored_barrier(Apply *apply)
+{
+	EdwBatchTarget *bt = apply->bt;
+	EdwPositionBytes stored = read_barrier(apply->batch, bt->target->def->mapping_id);
+	int			order;
+
+	if (stored.len == 0)
+		return;
+	order = EdwPositionOrder(bt->barrier, stored);
+	if (order > 0)
+		return;
+	if (bt->truncated)
+	{
+		bt->outcomes[order == 0 ? EDW_OUTCOME_DUPLICATE : EDW_OUTCOME_STALE] += bt->truncates;
+		bt->truncates = 0;
+		bt->truncated = false;
+	}
+	if (order < 0)
+	{
+		bt->barrier = stored;
+		EdwBatchPurge(bt, EDW_OUTCOME_STALE, false);
+	}
+}
+
+/* Rows that are older than the truncate go, and the barrier stays. */
+static void
+truncate_target(Apply *apply)
+{
+	EdwBatchTarget *bt = apply->bt;
+	EdwCatalogAccess access;
+	Oid			types[2] = {BYTEAOID, INT4OID};
+	Datum		values[2];
+
+	SPI_connect();
+	values[0] = position_datum(bt->barrier);
+	values[1] = Int32GetDatum(bt->target->def->mapping_id);
+	SPI_execute_with_args(EdwTruncateSql(bt->target), 1, types, values, NULL, false, 0);
+	EdwCatalogBegin(&access);
+	SPI_execute_with_args("UPDATE edw_stream.mapping SET barrier = $1 WHERE mapping_id = $2",
+						  2, types, values, NULL, false, 0);
+	EdwCatalogEnd(&access);
+	SPI_finish();
+}
+
+/*
+ * The statement
+ */
+
+/* Which columns the rows give, and which of them not all do. */
+static EdwShape *
+shape_of_rows(Apply *apply)
+{
+	const EdwTarget *target = apply->bt->target;
+	EdwShape   *shape = EdwShapeMake(target);
+	int			n = target->ncolumns;
+	bool		incomplete = false;
+
+	shape->upserts = shape->deletes = false;
+	for (int r = 0; r < apply->nrows; r++)
+	{
+		const EdwFoldChange *c = apply->rows[r]->final;
+
+		if (c->op == 'd')
+			shape->deletes = true;
+		else
+		{
+			shape->upserts = true;
+			incomplete |= !c->complete;
+		}
+	}
+	if (!incomplete)
+		return shape;
+
+	for (int i = 0; i < n; i++)
+		shape->written[i] = target->columns[i].is_key;
+	for (int r = 0; r < apply->nrows; r++)
+	{
+		const EdwFoldChange *c = apply->rows[r]->final;
+
+		if (c->op == 'd')
+			continue;
+		for (int i = 0; i < n; i++)
+		{
+			shape->written[i] |= c->presence[i] == EDW_PRESENT;
+			shape->kept[i] |= c->presence[i] != EDW_PRESENT;
+		}
+	}
+	for (int i = 0; i < n; i++)
+		shape->kept[i] &= shape->written[i];
+	return shape;
+}
+
+/* The least and greatest value of each bounding column, as parameters. */
+static void
+find_bounds(Apply *apply, Oid *types, Datum *values)
+{
+	const EdwTarget *target = apply->bt->target;
+
+	for (int b = 0; b < target->nbounds; b++)
+	{
+		const EdwTargetColumn *column = &target->columns[target->bounds[b]];
+		TypeCacheEntry *entry = lookup_type_cache(column->type, TYPECACHE_CMP_PROC_FINFO);
+		Datum	   *least = &values[2 * b];
+		Datum	   *greatest = &values[2 * b + 1];
+
+		types[2 * b] = types[2 * b + 1] = column->type;
+		*least = *greatest = apply->rows[0]->final->values[target->bounds[b]];
+		for (int r = 1; r < apply->nrows; r++)
+		{
+			Datum		value = apply->rows[r]->final->values[target->bounds[b]];
+
+			if (DatumGetInt32(FunctionCall2Coll(&entry->cmp_proc_finfo, column->collation, value, *least)) < 0)
+				*least = value;
+			if (DatumGetInt32(FunctionCall2Coll(&entry->cmp_proc_finfo, column->collation, value, *greatest)) > 0)
+				*greatest = value;
+		}
+	}
+}
+
+static void
+run_statement(Apply *apply)
+{
+	const EdwTarget *target = apply->bt->target;
+	EdwShape   *shape = shape_of_rows(apply);
+	bool		append = target->def->apply == EDW_APPLY_APPEND;
+	EdwRows		rows;
+	EdwGuard	guard = {0};
+	Oid		   *types = palloc(Max(2 * target->nbounds, 1) * sizeof(Oid));
+	Datum	   *values = palloc(Max(2 * target->nbounds, 1) * sizeof(Datum));
+
+	if (shape->bounded)
+		find_bounds(apply, types, values);
+	EdwRowsBegin(&rows, shape);
+	for (int r = 0; r < apply->nrows; r++)
+		EdwRowsAdd(&rows, r, apply->rows[r]->final);
+
+	guard.rows = apply->rows;
+	guard.nrows = apply->nrows;
+	guard.ncolumns = target->ncolumns;
+	guard.tombstones = apply->tombstones;
+	SPI_connect();
+	SPI_register_relation(&rows.enr);
+	EdwGuardEnter(&guard);
+	PG_TRY();
+	{
+		/* one-shot: planned for the table as it is now, with the bounds as constants */
+		SPI_execute_with_args(append ? EdwAppendSql(shape) : EdwMergeSql(shape),
+							  append ? 0 : 2 * target->nbounds, types, values, NULL, false, 0);
+	}
+	PG_FINALLY();
+	{
+		EdwGuardLeave(&guard);
+	}
+	PG_END_TRY();
+	SPI_finish();
+	EdwRowsEnd(&rows);
+}
+
+/*
+ * What became of the rows
+ */
+
+/* A delete that met no row: a late one, or one whose row has yet to come. */
+static EdwOutcome
+settle_missed_delete(Apply *apply, EdwEntry *entry)
+{
+	EdwFoldChange *c = entry->final;
+	EdwPositionBytes dead = EdwTombstoneFind(apply->tombstones, entry->key, entry->key_len);
+
+	if (dead.len > 0)
+	{
+		int			order = EdwPositionOrder(c->position, dead);
+
+		if (order <= 0)
+			return order == 0 ? EDW_OUTCOME_DUPLICATE : EDW_OUTCOME_STALE;
+	}
+
+	/* a row that never passed the filter needs no tombstone: nothing older of it exists */
+	if (!(c->filtered && c->first))
+	{
+		entry->bury = c->position;
+		entry->blind = true;
+	}
+	return EDW_OUTCOME_UNCHANGED;
+}
+
+static void
+reject_entry(Apply *apply, EdwEntry *entry)
+{
+	const EdwTarget *target = apply->bt->target;
+	EdwFoldChange *c = entry->final;
+	int			i = 0;
+
+	while (c->presence[i] != EDW_UNAVAILABLE)
+		i++;
+	for (EdwMessageList *item = entry->folded; item != NULL; item = item->next)
+	{
+		apply->bt->outcomes[EDW_OUTCOME_FOLDED]--;
+		apply->bt->outcomes[EDW_OUTCOME_REJECTED]++;
+		EdwBatchRejectUnavailable(apply->batch, apply->bt, entry, item->message,
+								  target->columns[i].name);
+	}
+	EdwBatchRejectUnavailable(apply->batch, apply->bt, entry, c->message, target->columns[i].name);
+}
+
+static void
+settle_row(Apply *apply, EdwEntry *entry)
+{
+	EdwFoldChange *c = entry->final;
+	EdwOutcome	outcome = c->outcome;
+
+	if (entry->replay)
+		return;					/* counted by resolve.c */
+	switch (outcome)
+	{
+		case EDW_OUTCOME_PENDING:
+			outcome = c->op == 'd' ? settle_missed_delete(apply, entry) : EDW_OUTCOME_UNCHANGED;
+			break;
+		case EDW_OUTCOME_DELETED:
+			if (apply->bt->target->deleted_attnum == 0)
+				entry->bury = c->position;
+			break;
+		case EDW_OUTCOME_REJECTED:
+			reject_entry(apply, entry);
+			break;
+		default:
+			break;
+	}
+	if (c->filtered && (outcome == EDW_OUTCOME_DELETED || outcome == EDW_OUTCOME_UNCHANGED))
+		outcome = EDW_OUTCOME_FILTERED;
+	EdwCountOutcome(apply->bt, c, outcome);
+}
+
+/*
+ * Per target
+ */
+
+static void
+collect_rows(Apply *apply)
+{
+	EdwBatchTarget *bt = apply->bt;
+	int			live = 0;
+
+	/* entries that a truncate emptied */
+	for (int i = 0; i < bt->nentries; i++)
+		if (bt->entries[i]->live.op != 0)
+			bt->entries[live++] = bt->entries[i];
+	bt->nentries = live;
+
+	if (bt->target->def->apply != EDW_APPLY_APPEND)
+	{
+		sort_entries(bt->entries, bt->nentries);
+		EdwResolveEntries(apply->batch, bt, apply->tombstones);
+	}
+	apply->rows = palloc_extended(Max(live, 1) * sizeof(EdwEntry *), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < bt->nentries; i++)
+	{
+		EdwEntry   *entry = bt->entries[i];
+
+		if (!entry->replay)
+			entry->final = &entry->live;
+		if (entry->final != NULL)
+			apply->rows[apply->nrows++] = entry;
+	}
+}
+
+static void
+settle_rows(Apply *apply)
+{
+	EdwBatchTarget *bt = apply->bt;
+
+	if (bt->target->def->apply == EDW_APPLY_APPEND)
+	{
+		bt->outcomes[EDW_OUTCOME_INSERTED] += apply->nrows;
+		return;
+	}
+	for (int r = 0; r < apply->nrows; r++)
+		settle_row(apply, apply->rows[r]);
+	for (int i = 0; i < bt->nentries; i++)
+		if (bt->entries[i]->blind)
+			apply->need_exclusive = true;
+	EdwTombstonesWrite(bt->target->def->mapping_id, bt->entries, bt->nentries);
+}
+
+static void
+apply_target(Apply *apply)
+{
+	EdwBatchTarget *bt = apply->bt;
+	const EdwMappingDef *def = bt->target->def;
+
+	EdwTargetCheckFresh(bt->target);
+	if (apply->workers > 1)
+		lock_mapping(def->mapping_id, apply->exclusive);
+	if (def->on_truncate == EDW_TRUNCATE_APPLY)
+		meet_stored_barrier(apply);
+	if (bt->truncated)
+	{
+		apply->need_exclusive = true;
+		truncate_target(apply);
+	}
+	if (def->apply != EDW_APPLY_APPEND)
+		apply->tombstones = EdwTombstonesOpen(def->mapping_id,
+											  apply->workers <= 1 || apply->exclusive);
+	collect_rows(apply);
+	if (apply->nrows > 0)
+		run_statement(apply);
+	settle_rows(apply);
+	if (apply->tombstones)
+		EdwTombstonesClose(apply->tombstones);
+}
+
+static int
+compare_targets(const void *a, const void *b)
+{
+	const EdwBatchTarget *left = *(EdwBatchTarget *const *) a;
+	const EdwBatchTarget *right = *(EdwBatchTarget *const *) b;
+
+	return (left->target->def->mapping_id > right->target->def->mapping_id) -
+		(left->target->def->mapping_id < right->target->def->mapping_id);
+}
+
+static void
+copy_counts(EdwTargetCounts *counts, const EdwBatchTarget *bt)
+{
+	counts->target = bt->target;
+	memcpy(counts->outcomes, bt->outcomes, sizeof(bt->outcomes));
+	counts->truncates = bt->truncates;
+}
+
+EdwApplyResult *
+EdwApplyBatch(EdwBatch *batch, int workers, bool exclusive)
+{
+	EdwApplyResult *result = palloc0(sizeof(EdwApplyResult));
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext scratch = AllocSetContextCreate(caller, "edw_stream apply", ALLOCSET_DEFAULT_SIZES);
+
+	result->targets = palloc0(Max(batch->ntargets, 1) * sizeof(EdwTargetCounts));
+	qsort(batch->targets, batch->ntargets, sizeof(EdwBatchTarget *), compare_targets);
+	for (int i = 0; i < batch->ntargets && !result->need_exclusive; i++)
+	{
+		Apply		apply = {0};
+
+		apply.batch = batch;
+		apply.bt = batch->targets[i];
+		apply.workers = workers;
+		apply.exclusive = exclusive;
+		MemoryContextSwitchTo(scratch);
+		apply_target(&apply);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(scratch);
+		copy_counts(&result->targets[result->ntargets++], apply.bt);
+		result->need_exclusive = apply.need_exclusive && workers > 1 && !exclusive;
+	}
+	MemoryContextDelete(scratch);
+	result->nrejects = batch->nrejects;
+	result->rejects = batch->rejects;
+	return result;
+}

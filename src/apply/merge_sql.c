@@ -1,0 +1,199 @@
+/*
+ * merge_sql.c
+ *		The text of the statements that apply a batch (see merge_sql.h).
+ *
+ * Pure: palloc in the current context, nothing else.
+ */
+#include "postgres.h"
+
+#include "apply/merge_sql.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+
+EdwShape *
+EdwShapeMake(const EdwTarget *target)
+{
+	EdwShape   *shape = palloc0(sizeof(EdwShape));
+
+	shape->target = target;
+	shape->written = palloc(Max(target->ncolumns, 1) * sizeof(bool));
+	shape->kept = palloc0(Max(target->ncolumns, 1) * sizeof(bool));
+	memset(shape->written, true, target->ncolumns);
+	shape->upserts = true;
+	shape->deletes = true;
+	shape->bounded = target->nbounds > 0;
+	return shape;
+}
+
+/* t.key = s.key AND … */
+static void
+append_key_match(StringInfo sql, const EdwTarget *target)
+{
+	for (int k = 0; k < target->nkeys; k++)
+	{
+		const EdwTargetColumn *column = &target->columns[target->keys[k]];
+
+		appendStringInfo(sql, "%st.%s %s s.%s", k == 0 ? "" : " AND ",
+						 column->quoted, column->equality, column->quoted);
+	}
+}
+
+/* The key columns' operators for bounds are those of the type's default order, as its equality is. */
+static void
+append_bounds(StringInfo sql, const EdwTarget *target)
+{
+	for (int i = 0; i < target->nbounds; i++)
+	{
+		const EdwTargetColumn *column = &target->columns[target->bounds[i]];
+
+		appendStringInfo(sql, "\n\tAND t.%s %s $%d AND t.%s %s $%d",
+						 column->quoted, column->greater_equal, 2 * i + 1,
+						 column->quoted, column->less_equal, 2 * i + 2);
+	}
+}
+
+/* what an update sets a column to */
+static void
+append_new_value(StringInfo sql, const EdwShape *shape, int i, const char *otherwise)
+{
+	const char *name = shape->target->columns[i].quoted;
+
+	if (shape->kept[i])
+		appendStringInfo(sql, "CASE WHEN s." EDW_BATCH_KEEP "%d THEN %s ELSE s.%s END",
+						 i, otherwise, name);
+	else
+		appendStringInfo(sql, "s.%s", name);
+}
+
+static void
+append_update(StringInfo sql, const EdwShape *shape)
+{
+	const EdwTarget *target = shape->target;
+
+	appendStringInfoString(sql, "\nWHEN MATCHED AND s." EDW_BATCH_OP " OPERATOR(pg_catalog.=) 'u'"
+						   " AND edw_stream.merge_guard(s." EDW_BATCH_ROW ", t._edw_seq) THEN"
+						   "\n\tUPDATE SET ");
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const EdwTargetColumn *column = &target->columns[i];
+
+		if (!shape->written[i] || column->is_key || column->always_identity)
+			continue;
+		appendStringInfo(sql, "%s = ", column->quoted);
+		append_new_value(sql, shape, i, psprintf("t.%s", column->quoted));
+		appendStringInfoString(sql, ", ");
+	}
+	if (target->deleted_attnum != 0)
+		appendStringInfoString(sql, "_edw_deleted = s." EDW_BATCH_DELETED ", ");
+	appendStringInfoString(sql, "_edw_seq = s." EDW_BATCH_SEQ);
+}
+
+static void
+append_delete(StringInfo sql, const EdwTarget *target)
+{
+	appendStringInfoString(sql, "\nWHEN MATCHED AND s." EDW_BATCH_OP " OPERATOR(pg_catalog.=) 'd'"
+						   " AND edw_stream.merge_guard(s." EDW_BATCH_ROW ", t._edw_seq) THEN\n\t");
+	if (target->deleted_attnum != 0)
+		appendStringInfoString(sql, "UPDATE SET _edw_deleted = true, _edw_seq = s." EDW_BATCH_SEQ);
+	else
+		appendStringInfoString(sql, "DELETE");
+}
+
+/* (columns) and what goes into them */
+static void
+append_insert_lists(StringInfo sql, const EdwShape *shape, const char *before_values,
+					const char *after_values)
+{
+	const EdwTarget *target = shape->target;
+	StringInfoData values;
+
+	initStringInfo(&values);
+	appendStringInfoChar(sql, '(');
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		if (!shape->written[i])
+			continue;
+		appendStringInfo(sql, "%s, ", target->columns[i].quoted);
+		append_new_value(&values, shape, i, target->columns[i].dflt ? target->columns[i].dflt : "NULL");
+		appendStringInfoString(&values, ", ");
+	}
+	if (target->deleted_attnum != 0)
+	{
+		appendStringInfoString(sql, "_edw_deleted, ");
+		appendStringInfoString(&values, "s." EDW_BATCH_DELETED ", ");
+	}
+	appendStringInfo(sql, "_edw_seq)%s%ss." EDW_BATCH_SEQ "%s",
+					 before_values, values.data, after_values);
+	pfree(values.data);
+}
+
+/* an identity column that is always generated is written only because it is a key or was asked for */
+static const char *
+overriding(const EdwShape *shape)
+{
+	for (int i = 0; i < shape->target->ncolumns; i++)
+		if (shape->written[i] && shape->target->columns[i].always_identity)
+			return "\n\tOVERRIDING SYSTEM VALUE";
+	return "";
+}
+
+char *
+EdwMergeSql(const EdwShape *shape)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "MERGE INTO %s AS t\nUSING " EDW_BATCH_RELATION " AS s\nON ",
+					 shape->target->relation);
+	append_key_match(&sql, shape->target);
+	if (shape->bounded)
+		append_bounds(&sql, shape->target);
+	if (shape->upserts)
+		append_update(&sql, shape);
+	if (shape->deletes)
+		append_delete(&sql, shape->target);
+	if (shape->upserts)
+	{
+		appendStringInfoString(&sql, "\nWHEN NOT MATCHED AND s." EDW_BATCH_OP " OPERATOR(pg_catalog.=) 'u'"
+							   " AND edw_stream.merge_guard(s." EDW_BATCH_ROW ", ''::pg_catalog.bytea) THEN"
+							   "\n\tINSERT ");
+		append_insert_lists(&sql, shape, psprintf("%s\n\tVALUES (", overriding(shape)), ")");
+	}
+	return sql.data;
+}
+
+char *
+EdwAppendSql(const EdwShape *shape)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "INSERT INTO %s ", shape->target->relation);
+	append_insert_lists(&sql, shape, psprintf("%s\n\tSELECT ", overriding(shape)),
+						"\n\tFROM " EDW_BATCH_RELATION " AS s");
+	return sql.data;
+}
+
+char *
+EdwStoredSql(const EdwTarget *target)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT s." EDW_BATCH_ROW ", t._edw_seq%s FROM " EDW_BATCH_RELATION " AS s"
+					 " JOIN %s AS t ON ",
+					 target->deleted_attnum != 0 ? ", t._edw_deleted" : "", target->relation);
+	append_key_match(&sql, target);
+	return sql.data;
+}
+
+char *
+EdwTruncateSql(const EdwTarget *target)
+{
+	const char *older = "(t._edw_seq OPERATOR(pg_catalog.<) $1 OR t._edw_seq IS NULL)";
+
+	if (target->deleted_attnum != 0)
+		return psprintf("UPDATE %s AS t SET _edw_deleted = true, _edw_seq = $1\nWHERE %s",
+						target->relation, older);
+	return psprintf("DELETE FROM %s AS t\nWHERE %s", target->relation, older);
+}

@@ -1,0 +1,17 @@
+/*
+ * resolve.h
+ *		Entries whose meaning depends on the stored row, replayed against it.
+ */
+#ifndef EDW_APPLY_RESOLVE_H
+#define EDW_APPLY_RESOLVE_H
+
+#include "apply/tombstone.h"
+
+/*
+ * For each entry that has replay set: find the stored row, go through the entry's changes in
+ * the order of the source, and leave in final, bury, expect … what is to be done. Counts
+ * every change but the final one's.
+ */
+extern void EdwResolveEntries(EdwBatch *batch, EdwBatchTarget *bt, EdwTombstones *tombstones);
+
+#endif							/* EDW_APPLY_RESOLVE_H */

@@ -1,0 +1,558 @@
+/*
+ * target.c
+ *		Mappings made executable: a topic's route and its targets.
+ *
+ * A route is built in two passes: first every mapping says which fields of the
+ * event it wants in which type, which gives the decoder's row type; then the expressions
+ * are parsed over that. Needs a transaction; each target is locked ROW EXCLUSIVE until
+ * its end, so that what is built fits the table for as long.
+ *
+ * Routes outlive transactions. A relcache callback notes that a table some route was
+ * built from may have changed (it only sets a flag: callbacks come at any time);
+ * the pipeline then builds its routes anew. As invalidations also come from
+ * VACUUM, and between building and applying, EdwTargetCheckFresh compares
+ * the table itself once it is locked.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tupdesc.h"
+#include "apply/target.h"
+#include "catalog/partition.h"
+#include "catalog/pg_opclass.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+/* tables that routes were built from; never shrinks but by a new set of routes */
+static Oid *watched = NULL;
+static int	nwatched = 0;
+static int	watched_size = 0;
+static bool watch_functions = false;
+static bool stale = false;
+static bool callbacks_registered = false;
+
+static void
+relation_changed(Datum arg pg_attribute_unused(), Oid relid)
+{
+	for (int i = 0; i < nwatched && !stale; i++)
+		if (relid == InvalidOid || watched[i] == relid)
+			stale = true;
+}
+
+static void
+function_changed(Datum arg pg_attribute_unused(), int cacheid pg_attribute_unused(),
+				 uint32 hashvalue pg_attribute_unused())
+{
+	if (watch_functions)
+		stale = true;
+}
+
+bool
+EdwRoutesAreStale(void)
+{
+	return stale;
+}
+
+/* Call it before building the routes anew: what changes meanwhile is not missed. */
+void
+EdwRoutesMarkFresh(void)
+{
+	stale = false;
+	nwatched = 0;
+	watch_functions = false;
+}
+
+static void
+watch_relation(Oid relid)
+{
+	if (!callbacks_registered)
+	{
+		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
+		callbacks_registered = true;
+	}
+	for (int i = 0; i < nwatched; i++)
+		if (watched[i] == relid)
+			return;
+	if (nwatched == watched_size)
+	{
+		int			size = Max(16, watched_size * 2);
+
+		watched = watched == NULL ? MemoryContextAlloc(TopMemoryContext, size * sizeof(Oid))
+			: repalloc(watched, size * sizeof(Oid));
+		watched_size = size;
+	}
+	watched[nwatched++] = relid;
+}
+
+/*
+ * First pass: which fields are wanted.
+ */
+
+static const EdwSourceType *
+declared_source_type(const EdwMappingDef *def, const char *field)
+{
+	ListCell   *lc;
+
+	foreach(lc, def->source_types)
+	{
+		EdwSourceType *type = lfirst(lc);
+
+		if (strcmp(type->field, field) == 0)
+			return type;
+	}
+	return NULL;
+}
+
+static const char *
+column_expression(const EdwMappingDef *def, const char *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, def->columns)
+	{
+		EdwColumnExpression *expression = lfirst(lc);
+
+		if (strcmp(expression->column, column) == 0)
+			return expression->expression;
+	}
+	return NULL;
+}
+
+static bool
+is_key_column(const EdwMappingDef *def, const char *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, def->keys)
+		if (strcmp(lfirst(lc), column) == 0)
+			return true;
+	return false;
+}
+
+/* The index of an input column like this one, added when there is none yet. */
+static int
+want_input(EdwInputDesc *input, const EdwInputColumn *column)
+{
+	for (int i = 0; i < input->ncolumns; i++)
+	{
+		EdwInputColumn *have = &input->columns[i];
+
+		if (strcmp(have->name, column->name) == 0 &&
+			have->type == column->type && have->typmod == column->typmod &&
+			have->source_type == column->source_type &&
+			have->source_typmod == column->source_typmod &&
+			have->source_declared == column->source_declared)
+		{
+			have->is_key |= column->is_key;
+			return i;
+		}
+	}
+	input->columns = input->columns == NULL ? palloc(sizeof(EdwInputColumn))
+		: repalloc(input->columns, (input->ncolumns + 1) * sizeof(EdwInputColumn));
+	input->columns[input->ncolumns] = *column;
+	return input->ncolumns++;
+}
+
+/* A field as the decoder is to deliver it, its source's type given or taken from the column. */
+static int
+want_field(EdwInputDesc *input, const EdwMappingDef *def, const char *field,
+		   Oid type, int32 typmod, bool is_key)
+{
+	const EdwSourceType *declared = declared_source_type(def, field);
+	EdwInputColumn column = {0};
+
+	column.name = pstrdup(field);
+	column.type = type;
+	column.typmod = typmod;
+	column.source_type = declared ? declared->type : type;
+	column.source_typmod = declared ? declared->typmod : typmod;
+	column.source_declared = declared != NULL;
+	column.is_key = is_key;
+	return want_input(input, &column);
+}
+
+/* A field that an expression uses: in its declared type, else its namesake's, else text. */
+static int
+want_expression_field(EdwInputDesc *input, const EdwMappingDef *def, TupleDesc desc,
+					  const char *field, bool is_key)
+{
+	const EdwSourceType *declared = declared_source_type(def, field);
+	Oid			type = TEXTOID;
+	int32		typmod = -1;
+
+	if (declared)
+	{
+		type = declared->type;
+		typmod = declared->typmod;
+	}
+	else
+	{
+		for (int i = 0; i < desc->natts; i++)
+		{
+			Form_pg_attribute att = TupleDescAttr(desc, i);
+
+			if (!att->attisdropped && strcmp(NameStr(att->attname), field) == 0)
+			{
+				typmod = att->atttypmod;
+				type = getBaseTypeAndTypmod(att->atttypid, &typmod);
+			}
+		}
+	}
+	return want_field(input, def, field, type, typmod, is_key);
+}
+
+static bool
+is_written(const EdwMappingDef *def, Form_pg_attribute att)
+{
+	const char *name = NameStr(att->attname);
+
+	if (att->attisdropped || strncmp(name, "_edw_", 5) == 0)
+		return false;
+	if (is_key_column(def, name) || column_expression(def, name) != NULL)
+	{
+		if (att->attgenerated == '\0')
+			return true;
+		ereport(ERROR,
+				(errcode(ERRCODE_GENERATED_ALWAYS),
+				 errmsg("generated column \"%s\" cannot be written by a mapping", name)));
+	}
+	return !def->has_columns && att->attgenerated == '\0' &&
+		att->attidentity != ATTRIBUTE_IDENTITY_ALWAYS;
+}
+
+static char *
+qualified_operator(Oid operator)
+{
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
+	Form_pg_operator form;
+	char	   *text;
+
+	if (!HeapTupleIsValid(tuple))
+		return NULL;
+	form = (Form_pg_operator) GETSTRUCT(tuple);
+	text = psprintf("OPERATOR(%s.%s)",
+					quote_identifier(get_namespace_name(form->oprnamespace)), NameStr(form->oprname));
+	ReleaseSysCache(tuple);
+	return text;
+}
+
+/* The operators of the type's default order, which are those of its default index. */
+static void
+find_operators(EdwTargetColumn *column)
+{
+	TypeCacheEntry *entry = lookup_type_cache(column->type, TYPECACHE_EQ_OPR | TYPECACHE_BTREE_OPFAMILY);
+
+	column->equality = qualified_operator(entry->eq_opr);
+	if (!OidIsValid(entry->btree_opf))
+		return;
+	column->less_equal =
+		qualified_operator(get_opfamily_member(entry->btree_opf, entry->btree_opintype,
+											   entry->btree_opintype, BTLessEqualStrategyNumber));
+	column->greater_equal =
+		qualified_operator(get_opfamily_member(entry->btree_opf, entry->btree_opintype,
+											   entry->btree_opintype, BTGreaterEqualStrategyNumber));
+}
+
+static void
+describe_column(EdwTargetColumn *column, Form_pg_attribute att, const EdwMappingDef *def)
+{
+	column->name = pstrdup(NameStr(att->attname));
+	column->quoted = pstrdup(quote_identifier(column->name));
+	column->attnum = att->attnum;
+	column->typmod = att->atttypmod;
+	column->type = getBaseTypeAndTypmod(att->atttypid, &column->typmod);
+	column->collation = att->attcollation;
+	get_typlenbyval(column->type, &column->typlen, &column->typbyval);
+	column->always_identity = att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS;
+	column->is_key = is_key_column(def, column->name);
+	if (column->is_key)
+	{
+		column->key_kind = EdwKeyKindOf(att->atttypid);
+		EdwKeyTypeCheck(att->atttypid, att->attcollation, column->name);
+		find_operators(column);
+	}
+}
+
+/* The default as SQL text for the statement and planned for batch.c. */
+static void
+find_default(EdwTargetColumn *column, Relation rel, List *context)
+{
+	Node	   *dflt;
+
+	if (column->always_identity)
+		return;
+	dflt = build_column_default(rel, column->attnum);
+	if (dflt == NULL)
+		return;
+	column->dflt = deparse_expression(dflt, context, false, false);
+	column->dflt_expr = expression_planner((Expr *) dflt);
+}
+
+/* All columns that the mapping writes, and what they want of the event. */
+static void
+collect_columns(EdwTarget *target, Relation rel, EdwInputDesc *input)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	const EdwMappingDef *def = target->def;
+	List	   *context = deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel));
+
+	target->columns = palloc0(Max(desc->natts, 1) * sizeof(EdwTargetColumn));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		EdwTargetColumn *column = &target->columns[target->ncolumns];
+		const char *expression;
+
+		if (!is_written(def, att))
+			continue;
+		target->ncolumns++;
+		describe_column(column, att, def);
+		find_default(column, rel, context);
+		expression = column_expression(def, column->name);
+		if (expression == NULL)
+			column->input = want_field(input, def, column->name,
+									   column->type, column->typmod, column->is_key);
+		else
+		{
+			ListCell   *lc;
+
+			column->input = -1;
+			foreach(lc, EdwExpressionInputs(expression))
+				column->inputs = bms_add_member(column->inputs,
+												want_expression_field(input, def, desc, lfirst(lc),
+																	  column->is_key));
+		}
+		if (column->type != NUMERICOID)
+			column->typmod = -1;
+	}
+}
+
+static void
+check_named_columns(EdwTarget *target)
+{
+	ListCell   *lc;
+
+	foreach(lc, target->def->columns)
+	{
+		EdwColumnExpression *expression = lfirst(lc);
+		bool		found = false;
+
+		for (int i = 0; i < target->ncolumns && !found; i++)
+			found = strcmp(target->columns[i].name, expression->column) == 0;
+		if (!found)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of table %s does not exist or is edw_stream's own",
+							expression->column, target->relation)));
+	}
+}
+
+static void
+find_keys(EdwTarget *target)
+{
+	ListCell   *lc;
+
+	target->keys = palloc(Max(list_length(target->def->keys), 1) * sizeof(int));
+	foreach(lc, target->def->keys)
+	{
+		int			i;
+
+		for (i = 0; i < target->ncolumns; i++)
+			if (strcmp(target->columns[i].name, lfirst(lc)) == 0)
+				break;
+		if (i == target->ncolumns)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("key column \"%s\" of table %s does not exist",
+							(char *) lfirst(lc), target->relation)));
+		target->keys[target->nkeys++] = i;
+	}
+	if (target->nkeys == 0 && target->def->apply != EDW_APPLY_APPEND)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("table %s has no key to upsert by", target->relation)));
+}
+
+/*
+ * Partition key columns that are key columns: a batch's smallest and greatest value of them
+ * prune partitions. Of other columns it would be wrong: the stored row may be elsewhere.
+ */
+static void
+find_bounds(EdwTarget *target, Relation rel)
+{
+	PartitionKey key = RelationGetPartitionKey(rel);
+
+	if (key == NULL || key->strategy == PARTITION_STRATEGY_HASH)
+		return;
+	target->bounds = palloc(key->partnatts * sizeof(int));
+	for (int i = 0; i < key->partnatts; i++)
+		for (int k = 0; k < target->nkeys; k++)
+			if (target->columns[target->keys[k]].attnum == key->partattrs[i] &&
+				target->columns[target->keys[k]].greater_equal != NULL)
+				target->bounds[target->nbounds++] = target->keys[k];
+}
+
+static AttrNumber
+own_column(EdwTarget *target, const char *name)
+{
+	AttrNumber	attnum = get_attnum(target->relid, name);
+
+	if (attnum == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of table %s does not exist", name, target->relation),
+				 errhint("Unmap the table and map it again: edw_stream.map_table adds the column.")));
+	return attnum;
+}
+
+static EdwTarget *
+open_target(const EdwMappingDef *def, EdwInputDesc *input)
+{
+	Relation	rel = try_table_open(def->target, RowExclusiveLock);
+	EdwTarget  *target = palloc0(sizeof(EdwTarget));
+
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("a table that stream \"%s\" maps topic \"%s\" to does not exist any more",
+						def->stream, def->topic)));
+	if (def->apply == EDW_APPLY_SCD2)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("apply mode \"scd2\" is not supported yet")));
+	watch_relation(def->target);
+	target->def = def;
+	target->relid = def->target;
+	target->relation = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+												  RelationGetRelationName(rel));
+	target->rel_desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
+	collect_columns(target, rel, input);
+	check_named_columns(target);
+	find_keys(target);
+	find_bounds(target, rel);
+	target->seq_attnum = own_column(target, "_edw_seq");
+	target->has_seq = true;
+	if (def->on_delete == EDW_DELETE_SOFT)
+		target->deleted_attnum = own_column(target, "_edw_deleted");
+	if (def->filter)
+	{
+		ListCell   *lc;
+
+		foreach(lc, EdwExpressionInputs(def->filter))
+			target->filter_inputs =
+				bms_add_member(target->filter_inputs,
+							   want_expression_field(input, def, RelationGetDescr(rel), lfirst(lc), false));
+	}
+	table_close(rel, NoLock);
+	return target;
+}
+
+/*
+ * Second pass: expressions over the row that the decoder will deliver.
+ */
+
+/* The inputs as a row type in which only these columns have names. */
+static TupleDesc
+input_row_type(const EdwInputDesc *input, const Bitmapset *named)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(Max(input->ncolumns, 1));
+
+	for (int i = 0; i < input->ncolumns; i++)
+		TupleDescInitEntry(desc, i + 1,
+						   bms_is_member(i, named) ? input->columns[i].name : "",
+						   input->columns[i].type, input->columns[i].typmod, 0);
+	if (input->ncolumns == 0)
+		TupleDescInitEntry(desc, 1, "", TEXTOID, -1, 0);
+	return desc;
+}
+
+static void
+make_expressions(EdwRoute *route, EdwTarget *target)
+{
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		EdwTargetColumn *column = &target->columns[i];
+		Form_pg_attribute att = TupleDescAttr(target->rel_desc, column->attnum - 1);
+		int32		typmod = att->atttypmod;
+
+		if (column->input >= 0)
+			continue;
+		watch_functions = true;
+		getBaseTypeAndTypmod(att->atttypid, &typmod);
+		column->expression = EdwExpressionMake(column_expression(target->def, column->name),
+											   input_row_type(&route->input, column->inputs),
+											   column->type, typmod,
+											   psprintf("column \"%s\"", column->name),
+											   &column->inputs);
+	}
+	if (target->def->filter)
+	{
+		watch_functions = true;
+		target->filter = EdwExpressionMake(target->def->filter,
+										   input_row_type(&route->input, target->filter_inputs),
+										   BOOLOID, -1, "filter", &target->filter_inputs);
+	}
+}
+
+EdwRoute *
+EdwRouteBuild(const char *topic, List *mappings)
+{
+	EdwRoute   *route = palloc0(sizeof(EdwRoute));
+	ListCell   *lc;
+	int			level = EdwPinSearchPath();
+
+	route->topic = pstrdup(topic);
+	route->targets = palloc(Max(list_length(mappings), 1) * sizeof(EdwTarget *));
+	foreach(lc, mappings)
+	{
+		const EdwMappingDef *def = lfirst(lc);
+
+		if (!EdwMappingMatchesTopic(def, topic))
+			continue;
+		route->targets[route->ntargets++] = open_target(def, &route->input);
+
+		/* also where the key is the primary key: it need not be the source's */
+		route->input.want_old_key |= def->apply == EDW_APPLY_UPSERT;
+	}
+	for (int i = 0; i < route->ntargets; i++)
+		make_expressions(route, route->targets[i]);
+
+	/* made always: defaults are evaluated in it, too */
+	route->econtext = CreateStandaloneExprContext();
+	route->slot = MakeSingleTupleTableSlot(input_row_type(&route->input, NULL), &TTSOpsVirtual);
+	EdwUnpinSearchPath(level);
+	return route;
+}
+
+/*
+ * DDL may have been committed between the decoding of a batch and its application. The
+ * caller retries with routes built anew.
+ */
+void
+EdwTargetCheckFresh(EdwTarget *target)
+{
+	Relation	rel = try_table_open(target->relid, RowExclusiveLock);
+
+	if (rel != NULL && equalTupleDescs(RelationGetDescr(rel), target->rel_desc))
+	{
+		table_close(rel, NoLock);
+		return;
+	}
+	stale = true;
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("table %s changed while events for it were being read", target->relation)));
+}

@@ -1,0 +1,30 @@
+/*
+ * tombstone.h
+ *		What was deleted, so that a late older event does not bring it back (O8).
+ *
+ * Read row by row while a MERGE runs, straight from the index and as the extension;
+ * written once per target and batch.
+ */
+#ifndef EDW_APPLY_TOMBSTONE_H
+#define EDW_APPLY_TOMBSTONE_H
+
+#include "apply/fold.h"
+
+typedef struct EdwTombstones EdwTombstones;
+
+/*
+ * Open for one target. alone: nobody else writes tombstones of this mapping meanwhile;
+ * then one snapshot does for all, and if there are no tombstones every look is free.
+ */
+extern EdwTombstones *EdwTombstonesOpen(int32 mapping_id, bool alone);
+
+/* The position under which a key was deleted; len 0: it was not. Valid until the next call. */
+extern EdwPositionBytes EdwTombstoneFind(EdwTombstones *tombstones,
+										 const uint8 *key, int key_len);
+
+extern void EdwTombstonesClose(EdwTombstones *tombstones);
+
+/* Write the tombstones that entries carry (bury), which are sorted by key. */
+extern void EdwTombstonesWrite(int32 mapping_id, EdwEntry **entries, int n);
+
+#endif							/* EDW_APPLY_TOMBSTONE_H */
