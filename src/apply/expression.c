@@ -185,17 +185,48 @@ transform(const char *expression, TupleDesc desc, Oid type, int32 typmod,
 	return coerced;
 }
 
+typedef struct MakeContext
+{
+	const char *expression;
+	const char *what;
+} MakeContext;
+
+/* Error context: a position is one in the expression, not in the caller's statement. */
+static void
+make_error_context(void *arg)
+{
+	MakeContext *context = arg;
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery(context->expression);
+	}
+	errcontext("expression for %s", context->what);
+}
+
 ExprState *
 EdwExpressionMake(const char *expression, TupleDesc desc, Oid type, int32 typmod,
 				  const char *what, Bitmapset **inputs)
 {
 	int			level = EdwPinSearchPath();
-	Node	   *expr = transform(expression, desc, type, typmod, what);
+	MakeContext context = {expression, what};
+	ErrorContextCallback callback;
+	Node	   *expr;
 	ExprState  *state;
+
+	callback.callback = make_error_context;
+	callback.arg = &context;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	expr = transform(expression, desc, type, typmod, what);
 
 	*inputs = NULL;
 	collect_vars(expr, inputs);
 	state = ExecInitExpr(expression_planner((Expr *) expr), NULL);
+	error_context_stack = callback.previous;
 	EdwUnpinSearchPath(level);
 	return state;
 }

@@ -271,7 +271,7 @@ expression_context(void *arg)
 	if (entry->column != NULL)
 		errcontext("expression for column \"%s\"", entry->column);
 	else
-		errcontext("filter");
+		errcontext("expression for filter");
 }
 
 static void

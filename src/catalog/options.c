@@ -36,6 +36,8 @@ EdwNearestName(const char *given, const char *const *names, int n)
 		int			len = strlen(names[i]);
 		int			distance;
 
+		if (pg_strcasecmp(given, names[i]) == 0)
+			return names[i];
 		if (len > LONGEST_COMPARED)
 			continue;
 		distance = varstr_levenshtein_less_equal(given, given_len, names[i], len,

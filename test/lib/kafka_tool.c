@@ -36,9 +36,6 @@
 
 #define TIMEOUT_MS	60000
 
-/* tries, a tenth of a second each */
-#define PATIENCE	300
-
 static long acknowledged;
 static bool failed;
 
@@ -133,14 +130,14 @@ check_topics(const rd_kafka_topic_result_t **results, size_t n)
 				rd_kafka_err2str(rd_kafka_topic_result_error(results[i])));
 }
 
-/* how many partitions the topic has, once each of them has a leader */
+/* the topic's metadata, once it has a leader for each of its partitions */
 static int
-partition_count(rd_kafka_t *rk, const char *topic, int tries)
+partition_count(rd_kafka_t *rk, const char *topic)
 {
 	rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, topic, NULL);
 	int			n = 0;
 
-	for (; tries > 0 && n == 0; tries--)
+	for (int tries = 0; tries < 300 && n == 0; tries++)
 	{
 		const struct rd_kafka_metadata *metadata;
 
@@ -189,7 +186,7 @@ create_topic(rd_kafka_t *rk, rd_kafka_queue_t *queue, const char *topic, int par
 	check_topics(rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n), n);
 	rd_kafka_event_destroy(event);
 	rd_kafka_NewTopic_destroy(new);
-	(void) partition_count(rk, topic, PATIENCE);
+	(void) partition_count(rk, topic);
 }
 
 static void
@@ -221,7 +218,7 @@ grow_topic(rd_kafka_t *rk, rd_kafka_queue_t *queue, const char *topic, int total
 	check_topics(rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event), &n), n);
 	rd_kafka_event_destroy(event);
 	rd_kafka_NewPartitions_destroy(new);
-	while (partition_count(rk, topic, PATIENCE) < total)
+	while (partition_count(rk, topic) < total)
 		rd_kafka_poll(rk, 100);
 }
 
@@ -277,7 +274,7 @@ delete_records(rd_kafka_t *rk, rd_kafka_queue_t *queue, const char *topic, int p
 static void
 print_offsets(rd_kafka_t *rk, const char *topic)
 {
-	int			n = partition_count(rk, topic, 10);
+	int			n = partition_count(rk, topic);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -303,7 +300,7 @@ print_committed(const char *address, char *group, const char *topic)
 
 	snprintf(setting, sizeof(setting), "group.id=%s", group);
 	rk = open_handle(address, RD_KAFKA_CONSUMER, settings, 1);
-	n = partition_count(rk, topic, 10);
+	n = partition_count(rk, topic);
 	offsets = rd_kafka_topic_partition_list_new(n);
 	for (int i = 0; i < n; i++)
 		rd_kafka_topic_partition_list_add(offsets, topic, i);
@@ -462,7 +459,7 @@ produce(const char *address, const char *topic, char **args, int nargs)
 	for (int i = used; i < nargs && n < 32; i++)
 		settings[n++] = args[i];
 	rk = open_handle(address, RD_KAFKA_PRODUCER, settings, n);
-	(void) partition_count(rk, topic, PATIENCE);
+	(void) partition_count(rk, topic);
 	if (transaction)
 	{
 		check_error(rd_kafka_init_transactions(rk, TIMEOUT_MS));
