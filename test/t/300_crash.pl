@@ -59,8 +59,8 @@ foreach my $table (@tables)
 	open $table->{frames}, '<:raw', "$dir/$table->{name}.frames" or die $!;
 	$table->{chunks} = [ split /\n/, slurp_file("$dir/$table->{name}.chunks") ];
 	$table->{sent} = 0;
-	open $table->{producer}, '|-', $kafka->{tool}, $kafka->address, 'produce',
-	  $table->{topic}, 'plain', 'acks=all', 'enable.idempotence=true', 'message.timeout.ms=600000',
+	open $table->{producer}, '|-', 'sh', '-c', 'exec "$0" "$@" >/dev/null', $kafka->{tool},
+	  $kafka->address, 'produce', $table->{topic}, 'plain', 'acks=all', 'enable.idempotence=true', 'message.timeout.ms=600000',
 	  'linger.ms=5'
 	  or die $!;
 	binmode $table->{producer};
