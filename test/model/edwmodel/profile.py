@@ -105,6 +105,8 @@ class Profile:
             # no truncate, no marks of a key's change, no transaction block
             self.truncate = self.transaction_topic = self.incremental = False
             self.shifts = self.duplicate_inserts = False
+        else:
+            self.lone_tombstones = False
         if self.truncate:
             # P4: in order on single-partition topics only
             self.partitions, self.grow = 1, False
@@ -112,8 +114,6 @@ class Profile:
             # a key that changes partition around a new snapshot: the epoch is
             # told per partition
             self.grow = False
-        else:
-            self.lone_tombstones = False
         if self.lone_tombstones:
             # such a delete is in order within its partition only, and a change that is
             # sent again after it finds no stored value to keep
