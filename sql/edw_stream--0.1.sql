@@ -282,6 +282,20 @@ CREATE FUNCTION edw_stream.readable(bytes bytea)
 	RETURNS text AS 'MODULE_PATHNAME', 'edw_stream_readable' LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
 
 /*
+ * Looking at messages and positions: src/decode
+ */
+CREATE FUNCTION edw_stream.describe_position(stored bytea)
+	RETURNS text AS 'MODULE_PATHNAME', 'edw_stream_describe_position' LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
+
+CREATE FUNCTION edw_stream.decode_message(format text, topic text, key text, value text,
+	headers jsonb, columns jsonb, modes jsonb DEFAULT NULL)
+	RETURNS jsonb AS 'MODULE_PATHNAME', 'edw_stream_decode_message' LANGUAGE C STABLE;
+
+CREATE FUNCTION edw_stream.decode_message(format text, topic text, key bytea, value bytea,
+	headers jsonb, columns jsonb, modes jsonb DEFAULT NULL)
+	RETURNS jsonb AS 'MODULE_PATHNAME', 'edw_stream_decode_message' LANGUAGE C STABLE;
+
+/*
  * Views: everybody may read them and sees the streams that are his, or of a role he is a
  * member of; members of pg_monitor see all, but not what events hold.
  */
@@ -609,6 +623,13 @@ COMMENT ON COLUMN edw_stream.tables.filtered IS 'Events that the filter does not
 COMMENT ON COLUMN edw_stream.tables.dead IS 'Events that went to the dead letters';
 COMMENT ON COLUMN edw_stream.tables.last_change IS 'When an event was last applied';
 COMMENT ON COLUMN edw_stream.tables.unmapped_fields IS 'Fields of the events that no column takes';
+
+COMMENT ON FUNCTION edw_stream.describe_position(bytea) IS
+	'A position (_edw_seq) in words: where in the source''s log the event stood that last wrote the row.';
+COMMENT ON FUNCTION edw_stream.decode_message(text, text, text, text, jsonb, jsonb, jsonb) IS
+	'What a decoder makes of a message: its event with typed values, or why there is none. Stores nothing.';
+COMMENT ON FUNCTION edw_stream.decode_message(text, text, bytea, bytea, jsonb, jsonb, jsonb) IS
+	'What a decoder makes of a message, given as bytes. Stores nothing.';
 
 COMMENT ON VIEW edw_stream.dead_letters IS 'Events of your streams that could not be applied.';
 COMMENT ON COLUMN edw_stream.dead_letters.id IS 'Number of the dead letter';

@@ -48,7 +48,8 @@ edw_make_stage()
 	[ "$(id -u)" -ne 0 ] || chown -R "$EDW_USER:" "$EDW_STAGE"
 }
 
-# Copy the repository into the stage, and the cache too if its user cannot read it.
+# Copy the repository into the stage, and the cache too if the servers' user cannot
+# read it, and go there: a program whose folder is closed to its user may fail.
 edw_fill_stage()
 {
 	mkdir "$EDW_STAGE/repo"
@@ -61,6 +62,7 @@ edw_fill_stage()
 		chmod -R a+rX "$EDW_STAGE/cache"
 		export EDW_CACHE=$EDW_STAGE/cache
 	fi
+	cd "$EDW_STAGE/repo" || exit 1
 }
 
 # End what was started from the stage and is still there (a test that was killed
@@ -69,6 +71,7 @@ edw_remove_stage()
 {
 	local note pid i
 	[ -n "${EDW_STAGE:-}" ] && [ -d "$EDW_STAGE" ] || return 0
+	cd /
 	for note in "$EDW_PIDS"/*; do
 		[ -e "$note" ] || continue
 		pid=${note##*.}

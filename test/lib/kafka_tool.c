@@ -36,6 +36,9 @@
 
 #define TIMEOUT_MS	60000
 
+/* tries, a tenth of a second each */
+#define PATIENCE	300
+
 static long acknowledged;
 static bool failed;
 
@@ -130,14 +133,14 @@ check_topics(const rd_kafka_topic_result_t **results, size_t n)
 				rd_kafka_err2str(rd_kafka_topic_result_error(results[i])));
 }
 
-/* the topic's metadata, once it has a leader for each of its partitions */
+/* how many partitions the topic has, once each of them has a leader */
 static int
-partition_count(rd_kafka_t *rk, const char *topic)
+partition_count(rd_kafka_t *rk, const char *topic, int tries)
 {
 	rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, topic, NULL);
 	int			n = 0;
 
-	for (int tries = 0; tries < 300 && n == 0; tries++)
+	for (; tries > 0 && n == 0; tries--)
 	{
 		const struct rd_kafka_metadata *metadata;
 
@@ -186,7 +189,7 @@ create_topic(rd_kafka_t *rk, rd_kafka_queue_t *queue, const char *topic, int par
 	check_topics(rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n), n);
 	rd_kafka_event_destroy(event);
 	rd_kafka_NewTopic_destroy(new);
-	(void) partition_count(rk, topic);
+	(void) partition_count(rk, topic, PATIENCE);
 }
 
 static void
@@ -218,7 +221,7 @@ grow_topic(rd_kafka_t *rk, rd_kafka_queue_t *queue, const char *topic, int total
 	check_topics(rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event), &n), n);
 	rd_kafka_event_destroy(event);
 	rd_kafka_NewPartitions_destroy(new);
-	while (partition_count(rk, topic) < total)
+	while (partition_count(rk, topic, PATIENCE) < total)
 		rd_kafka_poll(rk, 100);
 }
 
@@ -274,7 +277,7 @@ delete_records(rd_kafka_t *rk, rd_kafka_queue_t *queue, const char *topic, int p
 static void
 print_offsets(rd_kafka_t *rk, const char *topic)
 {
-	int			n = partition_count(rk, topic);
+	int			n = partition_count(rk, topic, 10);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -300,7 +303,7 @@ print_committed(const char *address, char *group, const char *topic)
 
 	snprintf(setting, sizeof(setting), "group.id=%s", group);
 	rk = open_handle(address, RD_KAFKA_CONSUMER, settings, 1);
-	n = partition_count(rk, topic);
+	n = partition_count(rk, topic, 10);
 	offsets = rd_kafka_topic_partition_list_new(n);
 	for (int i = 0; i < n; i++)
 		rd_kafka_topic_partition_list_add(offsets, topic, i);
@@ -459,7 +462,7 @@ produce(const char *address, const char *topic, char **args, int nargs)
 	for (int i = used; i < nargs && n < 32; i++)
 		settings[n++] = args[i];
 	rk = open_handle(address, RD_KAFKA_PRODUCER, settings, n);
-	(void) partition_count(rk, topic);
+	(void) partition_count(rk, topic, PATIENCE);
 	if (transaction)
 	{
 		check_error(rd_kafka_init_transactions(rk, TIMEOUT_MS));

@@ -1,0 +1,605 @@
+/*
+ * debezium.c
+ *		Messages in JSON: Debezium's envelope, its flattened form, and plain rows.
+ *
+ * One decoder for both formats. What a message is, is decided by its first field and,
+ * where that leaves doubt, by which fields it has; a schema envelope around it
+ * was taken off before (schema.c). Rules P1, P2, P3, P5, P6, O3, O5, O9.
+ */
+#include "postgres.h"
+
+#include "decode/row.h"
+
+/* the fields of a message that is no plain row */
+typedef enum EnvelopeField
+{
+	ENV_BEFORE,
+	ENV_AFTER,
+	ENV_SOURCE,
+	ENV_OP,
+	ENV_TS_MS,
+	ENV_TS_US,
+	ENV_TS_NS,
+	ENV_TRANSACTION,
+	ENV_MESSAGE,
+	ENV_DDL,
+	ENV_TABLE_CHANGES,
+	ENV_DATABASE_NAME,
+	ENV_STATUS,
+	ENV_DATA_COLLECTIONS,
+	ENV_FIELDS
+} EnvelopeField;
+
+static const char *const envelope_names[ENV_FIELDS] = {
+	"before", "after", "source", "op", "ts_ms", "ts_us", "ts_ns", "transaction", "message",
+	"ddl", "tableChanges", "databaseName", "status", "data_collections"
+};
+
+typedef struct JsonDecoder
+{
+	EdwDecoder	base;
+	const char *topic;
+	EdwInputDesc *desc;
+	EdwConnectorModes modes;
+	const char *sequence;		/* NULL: auto */
+	const char *sequence_header;	/* of "header:name", else NULL */
+	bool		plain;			/* the format "json" */
+	bool		has_ts_ms_column;
+	EdwJson    *json;
+	EdwJson    *document;		/* MongoDB's rows, which come as text */
+	EdwRowReader *row;
+	EdwSourceBlock *source;
+	EdwFieldSet *envelope;
+	EdwFieldSet *transaction;
+	EdwJsonToken tokens[ENV_FIELDS];
+	int			nothers;		/* fields of the message that are none of these */
+	MemoryContextCallback callback;
+} JsonDecoder;
+
+static void
+free_documents(void *arg)
+{
+	JsonDecoder *d = arg;
+
+	EdwJsonDestroy(d->json);
+	EdwJsonDestroy(d->document);
+	if (d->row)
+		EdwJsonDestroy(d->row->reader->inner);
+}
+
+static EdwFieldSet *
+set_of_names(const char *const *names, int n)
+{
+	EdwFieldSet *set = EdwFieldSetMake();
+
+	for (int i = 0; i < n; i++)
+		EdwFieldAdd(set, names[i], (int) strlen(names[i]), i);
+	return set;
+}
+
+static EdwDecoder *
+open_json(const EdwDecoderConfig *config, const EdwDecoderOps *ops, bool plain)
+{
+	static const char *const transaction_names[] = {"id", "total_order"};
+	JsonDecoder *d = palloc0(sizeof(JsonDecoder));
+
+	d->base.ops = ops;
+	d->topic = pstrdup(config->topic);
+	d->desc = config->desc;
+	d->modes = config->modes;
+	if (d->modes.unavailable)
+		d->modes.unavailable = pstrdup(d->modes.unavailable);
+	d->sequence = config->sequence ? pstrdup(config->sequence) : NULL;
+	if (d->sequence && strncmp(d->sequence, "header:", 7) == 0)
+		d->sequence_header = d->sequence + 7;
+	d->plain = plain;
+	for (int i = 0; i < config->desc->ncolumns; i++)
+		if (strcmp(config->desc->columns[i].name, "ts_ms") == 0)
+			d->has_ts_ms_column = true;
+
+	d->callback.func = free_documents;
+	d->callback.arg = d;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &d->callback);
+	d->json = EdwJsonCreate();
+	d->document = EdwJsonCreate();
+	if (d->json == NULL || d->document == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+
+	d->source = EdwSourceBlockMake();
+	d->row = EdwRowReaderMake(&d->base, config, &d->modes, plain, d->source);
+	d->envelope = set_of_names(envelope_names, ENV_FIELDS);
+	d->transaction = set_of_names(transaction_names, lengthof(transaction_names));
+	return &d->base;
+}
+
+static EdwDecoder *
+open_debezium(const EdwDecoderConfig *config)
+{
+	return open_json(config, &EdwDebeziumJsonOps, false);
+}
+
+static EdwDecoder *
+open_plain(const EdwDecoderConfig *config)
+{
+	return open_json(config, &EdwPlainJsonOps, true);
+}
+
+/* Begin a message: everything that the last one set. */
+static void
+start_change(JsonDecoder *d, EdwChange *change)
+{
+	change->op = EDW_OP_CREATE;
+	change->position.len = 0;
+	change->snapshot = EDW_NOT_SNAPSHOT;
+	change->identity = 0;
+	change->source_ts_us = 0;
+	change->event_ts_us = 0;
+	change->key_departs = false;
+	change->key_arrives = false;
+	change->txid[0] = '\0';
+	change->in_transaction_block = false;
+	change->total_order = -1;
+	change->has_old = false;
+	EdwRowStart(d->row, change);
+	EdwSourceBlockClear(d->source);
+}
+
+/* The value of a header, NULL when it is not there; *len -1 for a null one. */
+static const char *
+find_header(EdwSource *source, const EdwMessage *message, const char *name, int *len)
+{
+	EdwHeader	headers[64];
+	int			n;
+
+	if (source == NULL)
+		return NULL;
+	n = Min(source->ops->headers(message, headers, lengthof(headers)), (int) lengthof(headers));
+	for (int i = 0; i < n; i++)
+		if (strcmp(headers[i].name, name) == 0)
+		{
+			*len = headers[i].value ? headers[i].value_len : -1;
+			return headers[i].value ? headers[i].value : "";
+		}
+	return NULL;
+}
+
+/* Rule P3: is this one half of a key's update? */
+static void
+note_key_update(EdwSource *source, const EdwMessage *message, EdwChange *change)
+{
+	int			len;
+
+	if (change->op == EDW_OP_DELETE)
+		change->key_departs = find_header(source, message, "__debezium.newkey", &len) != NULL;
+	else if (change->op == EDW_OP_CREATE)
+		change->key_arrives = find_header(source, message, "__debezium.oldkey", &len) != NULL;
+}
+
+/* Rule O3: the position that the user chose. Truncates and tombstones have none. */
+static EdwDecodeResult
+apply_sequence(JsonDecoder *d, const EdwJson *json, EdwSource *source,
+			   const EdwMessage *message, EdwChange *change, EdwReason *reason)
+{
+	const char *text = "";
+	int			len = 0;
+	const EdwJson *outer = d->row->reader->json;
+	EdwDecodeResult result;
+
+	if (change->op == EDW_OP_TRUNCATE || change->op == EDW_OP_TOMBSTONE)
+		return EDW_EVENT;
+	if (d->sequence_header)
+	{
+		text = find_header(source, message, d->sequence_header, &len);
+		if (text == NULL)
+			len = 0;
+	}
+	else if (d->row->sequence != EDW_JSON_NO_TOKEN)
+	{
+		if (EdwJsonChar(json, d->row->sequence) == '"')
+		{
+			d->row->reader->json = json;
+			d->row->reader->reason = reason;
+			d->row->reader->column = d->sequence;
+			result = EdwReadText(d->row->reader, d->row->sequence,
+								 &d->row->reader->scratch, &text, &len);
+			d->row->reader->json = outer;
+			if (result != EDW_EVENT)
+				return result;
+		}
+		else
+			len = EdwTokenText(json, d->row->sequence, &text);
+	}
+	return EdwSequencePosition(text, Max(len, 0), message->offset, change, reason);
+}
+
+/* Note where the fields of the object at root are. False: it is not well-formed. */
+static bool
+walk_envelope(JsonDecoder *d, EdwJsonToken root, EdwJsonToken end, EdwJsonError *error)
+{
+	const EdwJson *json = d->json;
+	EdwJsonToken key;
+	EdwJsonToken after = EDW_JSON_NO_TOKEN;
+	EdwField   *field = NULL;
+	bool		more;
+
+	memset(d->tokens, 0xFF, sizeof(d->tokens));
+	d->nothers = 0;
+	for (more = EdwJsonObjectFirst(json, root, &key, &after, error); more;
+		 more = EdwJsonObjectNext(json, after, &key, &after, error))
+	{
+		EdwField   *found = EdwFieldLookup(d->envelope, json, key, field);
+
+		if (found != NULL)
+		{
+			field = found;
+			d->tokens[found->id] = key + 2;
+		}
+		else
+			d->nothers++;
+		after = EdwJsonSkip(json, key + 2, error);
+		if (after == EDW_JSON_NO_TOKEN)
+			break;
+	}
+	if (*error == EDW_JSON_OK && after != end)
+		*error = EDW_JSON_BAD_SYNTAX;
+	return *error == EDW_JSON_OK;
+}
+
+static bool
+has(const JsonDecoder *d, EnvelopeField field)
+{
+	return d->tokens[field] != EDW_JSON_NO_TOKEN;
+}
+
+static bool
+has_object(const JsonDecoder *d, EnvelopeField field)
+{
+	return has(d, field) && EdwJsonChar(d->json, d->tokens[field]) == '{';
+}
+
+/* transaction: {"id": …, "total_order": …, …} (rule P7) */
+static EdwDecodeResult
+read_transaction(JsonDecoder *d, EdwChange *change, EdwReason *reason)
+{
+	const EdwJson *json = d->json;
+	EdwJsonToken key;
+	EdwJsonToken after;
+	EdwJsonError error = EDW_JSON_OK;
+	EdwField   *field = NULL;
+	bool		more;
+	const char *text;
+	int			len;
+
+	if (!has_object(d, ENV_TRANSACTION))
+		return EDW_EVENT;
+	change->in_transaction_block = true;
+	for (more = EdwJsonObjectFirst(json, d->tokens[ENV_TRANSACTION], &key, &after, &error); more;
+		 more = EdwJsonObjectNext(json, after, &key, &after, &error))
+	{
+		EdwField   *found = EdwFieldLookup(d->transaction, json, key, field);
+
+		if (found != NULL)
+		{
+			field = found;
+			if (found->id == 1)
+				change->total_order = EdwTokenInt(json, key + 2, -1);
+			else if ((len = EdwTokenText(json, key + 2, &text)) > 0)
+				EdwSetTransactionId(change->txid, text, len);
+		}
+		after = EdwJsonSkip(json, key + 2, &error);
+		if (after == EDW_JSON_NO_TOKEN)
+			break;
+	}
+	return error == EDW_JSON_OK ? EDW_EVENT : EdwBadJson(reason, error, "the message");
+}
+
+/* The op of an envelope; false for one that there is not. */
+static bool
+parse_op(const char *text, int len, EdwOp *op)
+{
+	if (len != 1)
+		return false;
+	switch (text[0])
+	{
+		case 'c':
+			*op = EDW_OP_CREATE;
+			return true;
+		case 'u':
+			*op = EDW_OP_UPDATE;
+			return true;
+		case 'r':
+			*op = EDW_OP_READ;
+			return true;
+		case 'd':
+			*op = EDW_OP_DELETE;
+			return true;
+		case 't':
+			*op = EDW_OP_TRUNCATE;
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* A row image: an object, or for MongoDB a text that holds one. */
+static EdwDecodeResult
+read_image(JsonDecoder *d, EnvelopeField which, EdwRowMode mode, EdwChange *change,
+		   const EdwJson **json, EdwReason *reason)
+{
+	EdwJsonToken token = d->tokens[which];
+	EdwJsonToken after;
+	EdwReader  *reader = d->row->reader;
+	const char *text;
+	int			len;
+	EdwJsonError error;
+	EdwDecodeResult result;
+
+	*json = d->json;
+	if (EdwJsonChar(d->json, token) == '{')
+		return EdwRowRead(d->row, d->json, token, mode, change, &after, reason);
+
+	reader->json = d->json;
+	reader->reason = reason;
+	reader->column = envelope_names[which];
+	result = EdwReadText(reader, token, &reader->scratch, &text, &len);
+	if (result != EDW_EVENT)
+		return result;
+	error = EdwJsonLoad(d->document, "", 0, text, len);
+	if (error == EDW_JSON_OK && EdwJsonChar(d->document, 0) != '{')
+		error = EDW_JSON_BAD_SYNTAX;
+	if (error != EDW_JSON_OK)
+		return EdwBadJson(reason, error, "the document");
+	*json = d->document;
+	return EdwRowRead(d->row, d->document, 0, mode, change, &after, reason);
+}
+
+static bool
+has_image(const JsonDecoder *d, EnvelopeField field)
+{
+	char		c;
+
+	if (!has(d, field))
+		return false;
+	c = EdwJsonChar(d->json, d->tokens[field]);
+	return c == '{' || c == '"';
+}
+
+/* The row of an event, by its op (rules P2, P6). *json is what the row was read from. */
+static EdwDecodeResult
+read_event_row(JsonDecoder *d, EdwChange *change, const EdwJson **json, EdwReason *reason)
+{
+	EdwDecodeResult result;
+
+	*json = d->json;
+	if (change->op == EDW_OP_TRUNCATE)
+		return EDW_EVENT;
+	if (change->op == EDW_OP_DELETE)
+		return has_image(d, ENV_BEFORE) ?
+			read_image(d, ENV_BEFORE, EDW_ROW_KEYS, change, json, reason) : EDW_EVENT;
+
+	if (!has_image(d, ENV_AFTER))
+		return EdwBadMessage(reason, "no_row", ERRCODE_DATA_EXCEPTION,
+							 "the event has no row: its field \"after\" is missing or null");
+	if (change->op == EDW_OP_UPDATE && d->desc->want_old_key && has_object(d, ENV_BEFORE))
+	{
+		memset(change->old_nulls, true, d->desc->ncolumns);
+		result = read_image(d, ENV_BEFORE, EDW_ROW_OLD_KEYS, change, json, reason);
+		if (result != EDW_EVENT)
+			return result;
+		change->has_old = true;
+		d->row->sequence = EDW_JSON_NO_TOKEN;
+	}
+	return read_image(d, ENV_AFTER, EDW_ROW_ALL, change, json, reason);
+}
+
+static EdwDecodeResult
+decode_envelope(JsonDecoder *d, EdwSource *source, const EdwMessage *message,
+				EdwChange *change, EdwReason *reason)
+{
+	const EdwJson *json = d->json;
+	const EdwJson *row_json;
+	EdwJsonError error = EDW_JSON_OK;
+	EdwDecodeResult result;
+	const char *op;
+	int			op_len = EdwTokenText(json, d->tokens[ENV_OP], &op);
+
+	if (op_len == 1 && op[0] == 'm')
+		return EdwSkipMessage(reason, "logical_message", "a logical decoding message (op m)");
+	if (!parse_op(op, op_len, &change->op))
+		return EdwBadMessage(reason, "unknown_op", ERRCODE_DATA_EXCEPTION,
+							 "the event's op is \"%.*s\", which is none of c, u, d, r, t and m",
+							 Min(op_len, 20), op);
+
+	/* the metadata of a flattened record has no meaning here: clear what a row may leave */
+	result = read_event_row(d, change, &row_json, reason);
+	if (result != EDW_EVENT)
+		return result;
+	EdwSourceBlockClear(d->source);
+	if (has_object(d, ENV_SOURCE) &&
+		EdwSourceBlockRead(d->source, json, d->tokens[ENV_SOURCE], &error) == EDW_JSON_NO_TOKEN)
+		return EdwBadJson(reason, error, "the message");
+	if (EdwSourceBlockIsSignal(d->source, json))
+		return EdwSkipMessage(reason, "signal", "a row of Debezium's signalling table");
+
+	change->event_ts_us = EdwTokenTime(json, d->tokens[ENV_TS_US], d->tokens[ENV_TS_NS],
+									   d->tokens[ENV_TS_MS]);
+	result = read_transaction(d, change, reason);
+	if (result == EDW_EVENT)
+		result = EdwSourceBlockApply(d->source, json, d->sequence == NULL, message->offset,
+									 change, reason);
+	if (result == EDW_EVENT && d->sequence)
+		result = apply_sequence(d, row_json, source, message, change, reason);
+	if (result != EDW_EVENT)
+		return result;
+	note_key_update(source, message, change);
+	if (change->op == EDW_OP_TRUNCATE)
+	{
+		EdwRowStart(d->row, change);
+		return EDW_EVENT;
+	}
+	return EdwRowCheckKey(d->row, message, change, reason);
+}
+
+/* The metadata of a flattened record: __deleted, __op, __source_… */
+static EdwDecodeResult
+apply_flat_metadata(JsonDecoder *d, const EdwMessage *message, EdwChange *change,
+					EdwReason *reason)
+{
+	const EdwJson *json = d->json;
+	const char *text;
+	int			len = EdwTokenText(json, d->row->op, &text);
+
+	/* an op of another kind than ours is a column of the user's */
+	if (len > 0)
+		(void) parse_op(text, len, &change->op);
+	len = EdwTokenText(json, d->row->deleted, &text);
+	if (len == 4 && memcmp(text, "true", 4) == 0)
+		change->op = EDW_OP_DELETE;
+	change->event_ts_us = EdwTokenTime(json, EDW_JSON_NO_TOKEN, EDW_JSON_NO_TOKEN,
+									   d->row->event_time);
+	return EdwSourceBlockApply(d->source, json, d->sequence == NULL, message->offset,
+							   change, reason);
+}
+
+/* A message that is a row: flattened by Debezium, or plain. */
+static EdwDecodeResult
+decode_flat(JsonDecoder *d, EdwSource *source, const EdwMessage *message,
+			EdwJsonToken root, EdwJsonToken end, EdwChange *change, EdwReason *reason)
+{
+	EdwJsonToken after;
+	EdwDecodeResult result = EdwRowRead(d->row, d->json, root, EDW_ROW_ALL, change, &after, reason);
+
+	if (result != EDW_EVENT)
+		return result;
+	if (after != end)
+		return EdwBadJson(reason, EDW_JSON_BAD_SYNTAX, "the message");
+	if (!d->plain)
+	{
+		result = apply_flat_metadata(d, message, change, reason);
+		if (result != EDW_EVENT)
+			return result;
+		note_key_update(source, message, change);
+	}
+	if (d->sequence)
+	{
+		result = apply_sequence(d, d->json, source, message, change, reason);
+		if (result != EDW_EVENT)
+			return result;
+	}
+	if (change->op == EDW_OP_DELETE)
+		EdwRowKeepKeys(d->row, change);
+	return EdwRowCheckKey(d->row, message, change, reason);
+}
+
+/* Messages of Debezium's that are no rows and no envelopes (rule P1). */
+static const char *
+kind_of_notice(const JsonDecoder *d)
+{
+	if (has(d, ENV_DDL) && (has(d, ENV_TABLE_CHANGES) || has(d, ENV_DATABASE_NAME)))
+		return "schema_change";
+	if (has(d, ENV_STATUS) && has(d, ENV_DATA_COLLECTIONS))
+		return "transaction_mark";
+	if (has(d, ENV_TS_MS) && d->nothers == 0 && !d->has_ts_ms_column &&
+		!has(d, ENV_OP) && !has(d, ENV_SOURCE) && !has(d, ENV_BEFORE) && !has(d, ENV_AFTER))
+		return "heartbeat";
+	return NULL;
+}
+
+/* Does the message begin like something else than a row? Then it is looked at as a whole. */
+static bool
+may_be_envelope(JsonDecoder *d, EdwJsonToken root)
+{
+	return EdwJsonChar(d->json, root + 1) == '"' &&
+		EdwFieldLookup(d->envelope, d->json, root + 1, NULL) != NULL;
+}
+
+static EdwDecodeResult
+decode_value(JsonDecoder *d, EdwSource *source, const EdwMessage *message,
+			 EdwChange *change, EdwReason *reason)
+{
+	EdwJsonToken root;
+	EdwJsonToken end;
+	EdwSchema  *schema;
+	EdwJsonError error;
+
+	error = EdwSchemaLoad(d->row->schemas, d->json, message->value, message->value_len,
+						  &root, &end, &schema);
+	if (error != EDW_JSON_OK)
+		return EdwBadJson(reason, error, "the message");
+	if (EdwJsonChar(d->json, root) != '{')
+	{
+		if (EdwJsonSkip(d->json, root, &error) != end)
+			return EdwBadJson(reason, error ? error : EDW_JSON_BAD_SYNTAX, "the message");
+		if (EdwJsonIsNull(d->json, root))
+			return EDW_SKIP;	/* the caller knows it for a tombstone */
+		return EdwBadMessage(reason, "not_an_object", ERRCODE_DATA_EXCEPTION,
+							 "the message is JSON, but not an object");
+	}
+	if (!d->plain && schema != NULL &&
+		strcmp(schema->name, "io.debezium.connector.common.Heartbeat") == 0)
+		return EdwSkipMessage(reason, "heartbeat", "a heartbeat");
+	EdwSchemaApply(d->row->schemas, schema, d->row->fields);
+
+	if (!d->plain && may_be_envelope(d, root))
+	{
+		const char *notice;
+
+		if (!walk_envelope(d, root, end, &error))
+			return EdwBadJson(reason, error, "the message");
+		if (has(d, ENV_OP) && (has(d, ENV_SOURCE) || has(d, ENV_AFTER) || has(d, ENV_BEFORE)))
+			return decode_envelope(d, source, message, change, reason);
+		notice = kind_of_notice(d);
+		if (notice != NULL)
+			return EdwSkipMessage(reason, notice, "a message of Debezium's own");
+	}
+	return decode_flat(d, source, message, root, end, change, reason);
+}
+
+/* Rule O9. Without a key there is nothing that it could delete. */
+static EdwDecodeResult
+decode_tombstone(JsonDecoder *d, const EdwMessage *message, EdwChange *change,
+				 EdwReason *reason)
+{
+	change->op = EDW_OP_TOMBSTONE;
+	if (message->key == NULL)
+		return EdwSkipMessage(reason, "tombstone_without_key",
+							  "a null value without a key");
+	return EdwRowCheckKey(d->row, message, change, reason);
+}
+
+static EdwDecodeResult
+decode_json(EdwDecoder *decoder, EdwSource *source, const EdwMessage *message,
+			EdwChange *change, EdwReason *reason)
+{
+	JsonDecoder *d = (JsonDecoder *) decoder;
+	EdwDecodeResult result;
+
+	reason->code = NULL;
+	reason->sqlerrcode = 0;
+	reason->detail[0] = '\0';
+	reason->hint[0] = '\0';
+	start_change(d, change);
+	if (strncmp(d->topic, "__debezium-heartbeat", 20) == 0)
+		return EdwSkipMessage(reason, "heartbeat", "a heartbeat");
+
+	result = EdwRowReadKey(d->row, d->json, message, change, reason);
+	if (result != EDW_EVENT)
+		return result;
+	if (message->value != NULL)
+		result = decode_value(d, source, message, change, reason);
+	if (message->value == NULL || (result == EDW_SKIP && reason->code == NULL))
+		result = decode_tombstone(d, message, change, reason);
+	return result;
+}
+
+const EdwDecoderOps EdwDebeziumJsonOps = {
+	.format = "debezium-json",
+	.open = open_debezium,
+	.decode = decode_json
+};
+
+const EdwDecoderOps EdwPlainJsonOps = {
+	.format = "json",
+	.open = open_plain,
+	.decode = decode_json
+};
