@@ -144,6 +144,25 @@ take_position(Replay *replay, const EdwFoldChange *c, int half)
 	now->identity = c->identity;
 }
 
+/*
+ * A lone tombstone deletes in Kafka's order whatever is there (O9). When the very change that it
+ * deleted comes again after it, Kafka says that the row is back: only what is older than
+ * that change stays out.
+ */
+static void
+step_before(Replay *replay)
+{
+	EdwPositionBytes position = replay->now.position;
+	uint8	   *copy;
+
+	if (position.len == 0)
+		return;
+	copy = EdwBatchAlloc(replay->batch, position.len);
+	memcpy(copy, position.bytes, position.len);
+	copy[position.len - 1] = 0;
+	replay->now.position.bytes = copy;
+}
+
 /* for a row that comes into being without a position: lower than all streamed ones */
 static EdwPositionBytes
 no_position(EdwBatch *batch, int32 epoch)
@@ -239,6 +258,8 @@ replay_delete(Replay *replay, EdwFoldChange *c)
 	take_position(replay, c, -1);
 	if (live)
 	{
+		if (c->position.len == 0)
+			step_before(replay);
 		now->exists = soft;
 		now->row.deleted = soft;
 		act(replay, c);
