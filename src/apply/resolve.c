@@ -207,9 +207,11 @@ replay_upsert(Replay *replay, EdwFoldChange *c)
 {
 	Picture    *now = &replay->now;
 	int			ncolumns = replay->bt->target->ncolumns;
+	bool		displaces = c->arrives && now->exists && !now->row.deleted;
 	int			half;
 
-	if (!now->exists)
+	/* another row than the stored one takes its place: nothing of that is kept */
+	if (!now->exists || displaces)
 	{
 		if (memchr(c->presence, EDW_UNAVAILABLE, ncolumns) != NULL)
 		{
@@ -229,7 +231,7 @@ replay_upsert(Replay *replay, EdwFoldChange *c)
 		now->row.nulls[i] = c->nulls[i];
 		now->row.presence[i] = EDW_PRESENT;
 	}
-	half = displaced(now, c) + (c->arrives && now->exists && !now->row.deleted ? 1 : 0);
+	half = displaced(now, c) + displaces;
 	now->exists = true;
 	now->row.deleted = false;
 	if (c->position.len > 0)
