@@ -484,10 +484,11 @@ GRANT USAGE ON SCHEMA edw_stream TO PUBLIC;
 GRANT SELECT ON edw_stream.streams, edw_stream.partitions, edw_stream.tables,
 	edw_stream.dead_letters, edw_stream.skipped, edw_stream.batches, edw_stream.latency TO PUBLIC;
 
--- called by the views, the MERGE of any stream's owner, or CREATE SERVER
+-- called by the views, the MERGE of any stream's owner, or CREATE SERVER; or for readers of tables
 GRANT EXECUTE ON FUNCTION edw_stream.worker_status(), edw_stream.latency_status(),
 	edw_stream.workers_held(), edw_stream.partition_end(text, text, int), edw_stream.home(),
-	edw_stream.readable(bytea), edw_stream.merge_guard(int, bytea),
+	edw_stream.readable(bytea), edw_stream.describe_position(bytea),
+	edw_stream.merge_guard(int, bytea),
 	edw_stream.kafka_validator(text[], oid), edw_stream.registry_validator(text[], oid) TO PUBLIC;
 
 /*
