@@ -118,6 +118,7 @@ CREATE TABLE edw_stream.dead_letter (
 	value bytea,
 	headers jsonb,						-- [["name", "value"], …]; a value that is not UTF-8 as "\\x…"
 	mapping_id int,						-- NULL: of no mapping in particular
+	epoch int,							-- of its source position (O4), as far as known
 	row_key bytea,						-- canonical key of the row it is about, as far as known (K6)
 	stage text NOT NULL CHECK (stage IN ('decode', 'map', 'apply')),
 	reason text NOT NULL,

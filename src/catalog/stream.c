@@ -37,13 +37,13 @@ enum
 {
 	COL_NAME = 1, COL_OWNER, COL_SERVER, COL_TOPICS, COL_FORMAT, COL_REGISTRY,
 	COL_START_AT, COL_WORKERS, COL_OPTIONS, COL_WANTED_RUNNING, COL_STALLED,
-	COL_REASON, COL_HINT
+	COL_REASON, COL_HINT, COL_MESSAGE
 };
 
 static const char stream_query[] =
 "SELECT name, owner::pg_catalog.oid, server::pg_catalog.text, topics, format,"
 " registry::pg_catalog.text, start_at, workers, options,"
-" wanted_running AND home OPERATOR(pg_catalog.=) $2, stalled, reason, hint"
+" wanted_running AND home OPERATOR(pg_catalog.=) $2, stalled, reason, hint, message"
 " FROM edw_stream.stream WHERE name OPERATOR(pg_catalog.=) $1";
 
 /* the owner of the extension, InvalidOid when it is not installed here */
@@ -180,6 +180,7 @@ stream_from_result(void)
 	def->stalled = DatumGetBool(result_datum(COL_STALLED, &isnull));
 	def->reason = result_text(COL_REASON);
 	def->hint = result_text(COL_HINT);
+	def->message = result_text(COL_MESSAGE);
 	return def;
 }
 

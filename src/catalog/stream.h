@@ -46,6 +46,7 @@ typedef struct EdwStreamDef
 	bool		wanted_running; /* start() was called, here (see home) */
 	bool		stalled;
 	char	   *reason;			/* why it is stalled or held, NULL */
+	char	   *message;		/* … in a sentence, NULL */
 	char	   *hint;
 } EdwStreamDef;
 

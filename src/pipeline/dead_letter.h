@@ -1,0 +1,35 @@
+/*
+ * dead_letter.h
+ *		edw_stream.dead_letter: messages that could not be applied (rule K6).
+ */
+#ifndef EDW_PIPELINE_DEAD_LETTER_H
+#define EDW_PIPELINE_DEAD_LETTER_H
+
+#include "source/source.h"
+
+/* why a message is dead; strings live as long as the mark */
+typedef struct EdwDeadMark
+{
+	const char *stage;			/* "decode", "map", "apply" */
+	const char *reason;			/* short code */
+	int			sqlerrcode;
+	const char *message;
+	const char *detail;			/* NULL: none */
+	const char *hint;			/* NULL: none */
+	int32		mapping_id;		/* 0: of no mapping in particular */
+	int32		epoch;			/* of its position; 0 unknown */
+	const char *row_key;		/* canonical key of its row; NULL unknown */
+	int			row_key_len;
+} EdwDeadMark;
+
+/* Free a mark whose strings were allocated one by one. */
+extern void EdwDeadMarkFree(EdwDeadMark *mark);
+
+/*
+ * Store a message with its mark, in the current transaction. One that is there already
+ * (it was delivered again) is opened again with the new mark.
+ */
+extern void EdwDeadLetterStore(const char *stream, EdwSource *source,
+							   const EdwMessage *message, const EdwDeadMark *mark);
+
+#endif							/* EDW_PIPELINE_DEAD_LETTER_H */

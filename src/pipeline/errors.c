@@ -1,0 +1,414 @@
+/*
+ * errors.c
+ *		What an ERROR means: dead letter, stall, or another try (rules K6, K7, H2).
+ *
+ * Called after the failed transaction was aborted. Data errors are traced to the message that
+ * caused them: at once when it was being decoded or mapped, else by shrinking
+ * the batch and then searching for the smallest prefix that fails, each try in a transaction
+ * that is rolled back. The culprit is only marked; the next run of the
+ * batch puts it to the dead letters in the commit that applies the rest.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/extension.h"
+#include "edw_stream.h"
+#include "miscadmin.h"
+#include "pipeline/internal.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "worker/slots.h"
+
+/* a batch larger than this is cut down before its culprit is searched */
+#define SEARCH_LIMIT		256
+
+/* dead letters that say nothing yet about their share */
+#define BREAKER_MINIMUM		20
+
+#define FIRST_RETRY_MS		100
+
+typedef enum EdwErrorClass
+{
+	EDW_ERROR_DATA,				/* of a message: to the dead letters */
+	EDW_ERROR_PASSING,			/* heals by itself: retry with backoff */
+	EDW_ERROR_ENVIRONMENT		/* somebody has to act: stall */
+} EdwErrorClass;
+
+static const struct
+{
+	int			code;
+	const char *reason;
+}			data_reasons[] = {
+	{ERRCODE_CHECK_VIOLATION, "check_violation"},
+	{ERRCODE_NOT_NULL_VIOLATION, "not_null_violation"},
+	{ERRCODE_FOREIGN_KEY_VIOLATION, "foreign_key_violation"},
+	{ERRCODE_UNIQUE_VIOLATION, "unique_violation"},
+	{ERRCODE_EXCLUSION_VIOLATION, "exclusion_violation"},
+	{ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, "out_of_range"},
+	{ERRCODE_STRING_DATA_RIGHT_TRUNCATION, "too_long"},
+	{ERRCODE_INVALID_TEXT_REPRESENTATION, "bad_value"},
+	{ERRCODE_DIVISION_BY_ZERO, "division_by_zero"},
+	{ERRCODE_RAISE_EXCEPTION, "raised"},
+};
+
+/* The short reason of a dead letter by SQLSTATE. */
+const char *
+EdwErrorsDataReason(int code)
+{
+	for (int i = 0; i < (int) lengthof(data_reasons); i++)
+		if (data_reasons[i].code == code)
+			return data_reasons[i].reason;
+	return "data_error";
+}
+
+static EdwErrorClass
+classify(int code)
+{
+	switch (code)
+	{
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+			return EDW_ERROR_ENVIRONMENT;
+		case ERRCODE_UNIQUE_VIOLATION:
+			return EDW_ERROR_DATA;
+		default:
+			break;
+	}
+	switch (ERRCODE_TO_CATEGORY(code))
+	{
+		case MAKE_SQLSTATE('0', '8', '0', '0', '0'):
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):
+			return EDW_ERROR_PASSING;
+		case MAKE_SQLSTATE('2', '1', '0', '0', '0'):
+		case MAKE_SQLSTATE('2', '2', '0', '0', '0'):
+		case MAKE_SQLSTATE('2', '3', '0', '0', '0'):
+		case MAKE_SQLSTATE('2', '7', '0', '0', '0'):
+		case MAKE_SQLSTATE('3', '8', '0', '0', '0'):
+		case MAKE_SQLSTATE('3', '9', '0', '0', '0'):
+		case MAKE_SQLSTATE('4', '4', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '4', '0', '0', '0'):
+		case MAKE_SQLSTATE('P', '0', '0', '0', '0'):
+			return EDW_ERROR_DATA;
+		default:
+			return EDW_ERROR_ENVIRONMENT;
+	}
+}
+
+/* Is a single message to blame for such an ERROR? */
+bool
+EdwErrorsAreOfData(int code)
+{
+	return classify(code) == EDW_ERROR_DATA;
+}
+
+/* true for an ERROR that ends the caller: cancel, termination */
+bool
+EdwErrorsMustRethrow(int code)
+{
+	return code == ERRCODE_QUERY_CANCELED || code == ERRCODE_ADMIN_SHUTDOWN ||
+		code == ERRCODE_CRASH_SHUTDOWN || code == ERRCODE_DATABASE_DROPPED;
+}
+
+/* Remember the last error where the streams view shows it. */
+void
+EdwErrorsNote(const char *message)
+{
+	strlcpy(EdwMyCounters()->last_error, message, sizeof(EdwMyCounters()->last_error));
+}
+
+/* A passing fault: say so, and set the delay. */
+EdwStepResult
+EdwErrorsRetry(EdwPipeline *pipeline, const char *message)
+{
+	long		delay = FIRST_RETRY_MS;
+
+	for (int i = 0; i < pipeline->failures && delay < EdwMaxRestartDelayMs; i++)
+		delay *= 2;
+	pipeline->retry_delay = Min(delay, EdwMaxRestartDelayMs);
+	pipeline->failures++;
+	pg_atomic_fetch_add_u64(&EdwMyCounters()->retries, 1);
+	EdwErrorsNote(message);
+	ereport(LOG,
+			(errmsg("stream \"%s\": trying again in %ld ms: %s",
+					pipeline->stream, pipeline->retry_delay, message)));
+	return EDW_STEP_RETRY;
+}
+
+/*
+ * Have too many of the last messages died (K6)? Then the stream stalls instead of
+ * draining into quarantine. dead and messages are those of the batch that is about to be
+ * committed; the window decays with what came before.
+ */
+bool
+EdwErrorsBreakerTrips(EdwPipeline *pipeline, int dead, int messages)
+{
+	const EdwStreamOptions *options = &pipeline->def->options;
+	double		all = pipeline->window_messages + messages;
+	double		died = pipeline->window_dead + dead;
+
+	if (dead == 0 || died < BREAKER_MINIMUM || died <= all * options->max_dead_share)
+		return false;
+	EdwPipelineSetStall(pipeline, "too_many_dead_letters",
+						"See edw_stream.dead_letters for what is wrong with them, mend it and start() again; or raise the stream's option max_dead_share.",
+						"%.0f of the last %.0f messages could not be applied",
+						died, all);
+	return true;
+}
+
+/* A batch was committed. */
+void
+EdwErrorsBatchCommitted(EdwPipeline *pipeline)
+{
+	int			window = pipeline->def->options.max_dead_window;
+
+	pipeline->window_messages += pipeline->stats.messages;
+	pipeline->window_dead += pipeline->stats.dead - pipeline->stats.dead_waiting;
+	if (pipeline->window_messages > window)
+	{
+		pipeline->window_dead *= window / pipeline->window_messages;
+		pipeline->window_messages = window;
+	}
+	if (pipeline->failures > 0)
+		EdwErrorsNote("");
+	pipeline->failures = 0;
+	pipeline->unique_failures = 0;
+	pipeline->changed_underneath = 0;
+	pipeline->exclusive = false;
+	if (pipeline->limit < pipeline->def->options.batch_rows)
+		pipeline->limit = Min(pipeline->limit * 2, pipeline->def->options.batch_rows);
+}
+
+/* The mapping whose target a constraint's error names; 0 when it does not say. */
+static int32
+mapping_of(EdwTopic *topic, const ErrorData *error)
+{
+	if (topic == NULL || topic->route == NULL)
+		return 0;
+	if (topic->route->ntargets == 1)
+		return topic->route->targets[0]->def->mapping_id;
+	for (int i = 0; error->table_name != NULL && i < topic->route->ntargets; i++)
+	{
+		const EdwTarget *target = topic->route->targets[i];
+
+		if (error->schema_name != NULL &&
+			strcmp(quote_qualified_identifier(error->schema_name, error->table_name),
+				   target->relation) == 0)
+			return target->def->mapping_id;
+	}
+	return 0;
+}
+
+static char *
+copy_string(EdwPipeline *pipeline, const char *string)
+{
+	return string == NULL ? NULL : MemoryContextStrdup(pipeline->context, string);
+}
+
+/* Mark a held message as poison. */
+static EdwStepResult
+mark_dead(EdwPipeline *pipeline, int index, const char *stage, const ErrorData *error)
+{
+	EdwHeld    *held = &pipeline->held[index];
+	EdwDeadMark *mark;
+	int			marked = 1;
+
+	mark = MemoryContextAllocZero(pipeline->context, sizeof(EdwDeadMark));
+	mark->stage = stage;
+	mark->reason = EdwErrorsDataReason(error->sqlerrcode);
+	mark->sqlerrcode = error->sqlerrcode;
+	mark->message = copy_string(pipeline, error->message);
+	mark->detail = copy_string(pipeline, error->detail);
+	mark->hint = copy_string(pipeline, error->hint);
+	mark->mapping_id = mapping_of(held->partition->topic, error);
+	held->dead = mark;
+
+	for (int i = 0; i < pipeline->nheld; i++)
+		marked += pipeline->held[i].dead != NULL ? 1 : 0;
+	if (marked > BREAKER_MINIMUM &&
+		EdwErrorsBreakerTrips(pipeline, marked, Min(pipeline->nheld, Max(index + 1, pipeline->limit))))
+		return EdwPipelineRecordStall(pipeline);
+	return EDW_STEP_MORE;
+}
+
+static int
+count_taken(EdwPipeline *pipeline)
+{
+	int			n = 0;
+
+	for (int i = 0; i < pipeline->nheld; i++)
+		n += pipeline->held[i].taken ? 1 : 0;
+	return n;
+}
+
+/* The held message that is the n-th (from 1) of the batch. */
+static int
+nth_taken(EdwPipeline *pipeline, int n)
+{
+	for (int i = 0; i < pipeline->nheld; i++)
+		if (pipeline->held[i].taken && --n == 0)
+			return i;
+	return -1;
+}
+
+/* Try a prefix of the batch in a transaction that is rolled back; NULL if it can be applied. */
+static ErrorData *
+try_prefix(EdwPipeline *pipeline, int prefix)
+{
+	ErrorData  *volatile error = NULL;
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		EdwXactBegin(&pipeline->xact);
+		(void) EdwRunBatch(pipeline, prefix);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	EdwXactAbort(&pipeline->xact);
+	pipeline->reload = true;	/* what it noted about fields was rolled back */
+	return error;
+}
+
+/*
+ * Find the message that makes the batch fail: the last of the smallest prefix found
+ * that fails.
+ */
+static EdwStepResult
+search_culprit(EdwPipeline *pipeline)
+{
+	int			good = 0;
+	int			bad = count_taken(pipeline);
+	ErrorData  *error = try_prefix(pipeline, bad);
+
+	while (error != NULL && bad - good > 1)
+	{
+		int			middle = (good + bad) / 2;
+		ErrorData  *now;
+
+		CHECK_FOR_INTERRUPTS();
+		if (classify(error->sqlerrcode) != EDW_ERROR_DATA)
+			break;
+		now = try_prefix(pipeline, middle);
+		if (now == NULL)
+			good = middle;
+		else
+		{
+			bad = middle;
+			error = now;
+		}
+	}
+	if (error == NULL)
+		return EDW_STEP_MORE;	/* it was not the data after all */
+	if (classify(error->sqlerrcode) != EDW_ERROR_DATA || EdwErrorsMustRethrow(error->sqlerrcode))
+		return EdwErrorsHandle(pipeline, error);
+	return mark_dead(pipeline, nth_taken(pipeline, bad), "apply", error);
+}
+
+static EdwStepResult
+handle_data_error(EdwPipeline *pipeline, ErrorData *error)
+{
+	int			current = pipeline->current;
+
+	if (pipeline->phase == EDW_PHASE_MESSAGE && current >= 0)
+		return mark_dead(pipeline, current, "map", error);
+	if (pipeline->phase != EDW_PHASE_APPLY)
+	{
+		EdwPipelineSetStall(pipeline, "internal_error", NULL, "%s", error->message);
+		return EdwPipelineRecordStall(pipeline);
+	}
+	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && pipeline->unique_failures++ == 0)
+		return EdwErrorsRetry(pipeline, error->message);	/* G1 */
+	if (count_taken(pipeline) > SEARCH_LIMIT && pipeline->limit > SEARCH_LIMIT)
+	{
+		pipeline->limit = SEARCH_LIMIT;
+		return EDW_STEP_MORE;
+	}
+	return search_culprit(pipeline);
+}
+
+/* Is there no extension any more, or none of ours? */
+static bool
+extension_is_gone(EdwPipeline *pipeline)
+{
+	bool		gone;
+
+	EdwXactBegin(&pipeline->xact);
+	gone = !OidIsValid(get_extension_oid(EDW_EXTENSION_NAME, true));
+	EdwXactCommit(&pipeline->xact);
+	return gone;
+}
+
+static const char *
+stall_reason(int code)
+{
+	switch (code)
+	{
+		case ERRCODE_INSUFFICIENT_PRIVILEGE:
+			return "permission_denied";
+		case ERRCODE_UNDEFINED_TABLE:
+		case ERRCODE_UNDEFINED_SCHEMA:
+			return "missing_table";
+		case ERRCODE_UNDEFINED_COLUMN:
+			return "missing_column";
+		case ERRCODE_EDW_DELETE_REFUSED:
+			return "delete_refused";
+		case ERRCODE_EDW_TRUNCATE_REFUSED:
+			return "truncate_refused";
+		case ERRCODE_INTERNAL_ERROR:
+		case ERRCODE_DATA_CORRUPTED:
+		case ERRCODE_INDEX_CORRUPTED:
+			return "internal_error";
+		default:
+			return "environment";
+	}
+}
+
+/*
+ * Turn an ERROR into what happens next. The transaction is aborted already. Begins and
+ * ends transactions of its own.
+ */
+EdwStepResult
+EdwErrorsHandle(EdwPipeline *pipeline, ErrorData *error)
+{
+	pipeline->reload = true;
+	if (EdwErrorsMustRethrow(error->sqlerrcode))
+		ReThrowError(error);
+	if (pipeline->def == NULL)
+	{
+		if (extension_is_gone(pipeline))
+			return EDW_STEP_GONE;
+		if (classify(error->sqlerrcode) != EDW_ERROR_PASSING)
+			ReThrowError(error);
+		return EdwErrorsRetry(pipeline, error->message);
+	}
+	if (pipeline->routes_changed || EdwRoutesAreStale())
+	{
+		/* DDL came in between: look at the targets again before judging */
+		pipeline->routes_changed = false;
+		EdwRoutesDrop(pipeline);
+		if (pipeline->changed_underneath++ < 3)
+			return EDW_STEP_MORE;
+	}
+	switch (classify(error->sqlerrcode))
+	{
+		case EDW_ERROR_DATA:
+			return handle_data_error(pipeline, error);
+		case EDW_ERROR_PASSING:
+			return EdwErrorsRetry(pipeline, error->message);
+		case EDW_ERROR_ENVIRONMENT:
+			break;
+	}
+	if (extension_is_gone(pipeline))
+		return EDW_STEP_GONE;
+	EdwPipelineSetStall(pipeline, stall_reason(error->sqlerrcode), error->hint,
+						"%s (SQLSTATE %s)", error->message, unpack_sql_state(error->sqlerrcode));
+	return EdwPipelineRecordStall(pipeline);
+}

@@ -1,0 +1,223 @@
+/*
+ * offsets.c
+ *		edw_stream.partition_offset: how far each partition is applied (rule K1).
+ *
+ * The only writer of that table.
+ */
+#include "postgres.h"
+
+#include "pipeline/offsets.h"
+
+#include "catalog/pg_type.h"
+#include "pipeline/catalog_sql.h"
+#include "utils/builtins.h"
+
+static EdwStatement load_all = {
+	"SELECT topic, partition, next_offset FROM edw_stream.partition_offset"
+	" WHERE stream = $1 ORDER BY topic COLLATE \"C\", partition",
+	1, {TEXTOID}, NULL
+};
+
+static EdwStatement lock_one = {
+	"SELECT next_offset, epoch, streaming, identity, max_position, max_source_ts, last_delete"
+	" FROM edw_stream.partition_offset WHERE stream = $1 AND topic = $2 AND partition = $3"
+	" FOR NO KEY UPDATE",
+	3, {TEXTOID, TEXTOID, INT4OID}, NULL
+};
+
+static EdwStatement store_one = {
+	"UPDATE edw_stream.partition_offset SET next_offset = $4, epoch = $5, streaming = $6,"
+	" identity = $7, max_position = $8, max_source_ts = $9, last_delete = $10,"
+	" last_change = CASE WHEN $11 THEN now() ELSE last_change END"
+	" WHERE stream = $1 AND topic = $2 AND partition = $3",
+	11, {TEXTOID, TEXTOID, INT4OID, INT8OID, INT4OID, BOOLOID, INT8OID, BYTEAOID, INT8OID,
+	BYTEAOID, BOOLOID}, NULL
+};
+
+static EdwStatement set_one = {
+	"UPDATE edw_stream.partition_offset SET next_offset = $4, last_delete = NULL"
+	" WHERE stream = $1 AND topic = $2 AND partition = $3",
+	4, {TEXTOID, TEXTOID, INT4OID, INT8OID}, NULL
+};
+
+static EdwStatement insert_one = {
+	"INSERT INTO edw_stream.partition_offset (stream, topic, partition, next_offset, epoch)"
+	" SELECT $1, $2, $3, $4, coalesce(pg_catalog.max(epoch), 1)"
+	" FROM edw_stream.partition_offset WHERE stream = $1 AND topic = $2"
+	" ON CONFLICT DO NOTHING",
+	4, {TEXTOID, TEXTOID, INT4OID, INT8OID}, NULL
+};
+
+static EdwStatement bump_all = {
+	"UPDATE edw_stream.partition_offset SET epoch = m.top + 1, streaming = false, max_position = NULL"
+	" FROM (SELECT pg_catalog.max(epoch) AS top FROM edw_stream.partition_offset WHERE stream = $1) m"
+	" WHERE stream = $1",
+	1, {TEXTOID}, NULL
+};
+
+static List *
+load(const char *stream, bool active_snapshot)
+{
+	EdwSql		sql;
+	List	   *result = NIL;
+	Datum		args[1];
+	uint64		n;
+
+	EdwSqlStart(&sql);
+	args[0] = CStringGetTextDatum(stream);
+	n = active_snapshot ? EdwSqlLook(&load_all, args) : EdwSqlRun(&load_all, args, NULL);
+	for (uint64 i = 0; i < n; i++)
+	{
+		MemoryContext old;
+		EdwStoredOffset *row;
+		bool		isnull;
+
+		row = MemoryContextAlloc(sql.caller, sizeof(EdwStoredOffset));
+		row->topic = EdwSqlGetText(&sql, i, 1);
+		row->partition = DatumGetInt32(EdwSqlGet(i, 2, &isnull));
+		row->next_offset = DatumGetInt64(EdwSqlGet(i, 3, &isnull));
+		old = MemoryContextSwitchTo(sql.caller);
+		result = lappend(result, row);
+		MemoryContextSwitchTo(old);
+	}
+	EdwSqlFinish(&sql);
+	return result;
+}
+
+List *
+EdwOffsetsLoad(const char *stream)
+{
+	return load(stream, false);
+}
+
+List *
+EdwOffsetsLoadLatest(const char *stream)
+{
+	return load(stream, true);
+}
+
+static void
+read_state(EdwSql *sql, EdwOffsetState *state)
+{
+	bool		isnull;
+	char	   *bytes;
+	int			len;
+
+	memset(state, 0, sizeof(*state));
+	state->next_offset = DatumGetInt64(EdwSqlGet(0, 1, &isnull));
+	state->epoch.epoch = DatumGetInt32(EdwSqlGet(0, 2, &isnull));
+	state->epoch.streaming = DatumGetBool(EdwSqlGet(0, 3, &isnull));
+	state->epoch.identity = (uint64) DatumGetInt64(EdwSqlGet(0, 4, &isnull));
+	if (isnull)
+		state->epoch.identity = 0;
+	bytes = EdwSqlGetBytes(sql, 0, 5, &len);
+	if (len > 0 && len <= EDW_POSITION_MAX)
+	{
+		state->epoch.max_position.len = len;
+		memcpy(state->epoch.max_position.bytes, bytes, len);
+	}
+	state->epoch.max_source_ts = DatumGetInt64(EdwSqlGet(0, 6, &isnull));
+	if (isnull)
+		state->epoch.max_source_ts = 0;
+	state->last_delete = EdwSqlGetBytes(sql, 0, 7, &state->last_delete_len);
+}
+
+bool
+EdwOffsetLock(const char *stream, const char *topic, int32 partition,
+			  EdwOffsetState *state)
+{
+	EdwSql		sql;
+	Datum		args[3];
+	bool		found;
+
+	EdwSqlStart(&sql);
+	args[0] = CStringGetTextDatum(stream);
+	args[1] = CStringGetTextDatum(topic);
+	args[2] = Int32GetDatum(partition);
+	found = EdwSqlRun(&lock_one, args, NULL) == 1;
+	if (found)
+		read_state(&sql, state);
+	EdwSqlFinish(&sql);
+	return found;
+}
+
+void
+EdwOffsetStore(const char *stream, const char *topic, int32 partition,
+			   const EdwOffsetState *state)
+{
+	EdwSql		sql;
+	const EdwEpochState *epoch = &state->epoch;
+	Datum		args[11] = {0};
+	char		nulls[12] = "           ";
+
+	EdwSqlStart(&sql);
+	args[0] = CStringGetTextDatum(stream);
+	args[1] = CStringGetTextDatum(topic);
+	args[2] = Int32GetDatum(partition);
+	args[3] = Int64GetDatum(state->next_offset);
+	args[4] = Int32GetDatum(epoch->epoch);
+	args[5] = BoolGetDatum(epoch->streaming);
+	args[6] = Int64GetDatum((int64) epoch->identity);
+	if (epoch->identity == 0)
+		nulls[6] = 'n';
+	if (epoch->max_position.len > 0)
+		args[7] = EdwBytesDatum(epoch->max_position.bytes, epoch->max_position.len);
+	else
+		nulls[7] = 'n';
+	args[8] = Int64GetDatum(epoch->max_source_ts);
+	if (epoch->max_source_ts == 0)
+		nulls[8] = 'n';
+	if (state->last_delete_len >= 0)
+		args[9] = EdwBytesDatum(state->last_delete, state->last_delete_len);
+	else
+		nulls[9] = 'n';
+	args[10] = BoolGetDatum(state->changed);
+	if (EdwSqlRun(&store_one, args, nulls) != 1)
+		elog(ERROR, "no stored offset for partition %d of topic \"%s\"", partition, topic);
+	EdwSqlFinish(&sql);
+}
+
+/* Run a statement whose arguments are a partition and an offset. */
+static bool
+run_with_offset(EdwStatement *statement, const char *stream, const char *topic,
+				int32 partition, int64 next_offset)
+{
+	EdwSql		sql;
+	Datum		args[4];
+	uint64		n;
+
+	EdwSqlStart(&sql);
+	args[0] = CStringGetTextDatum(stream);
+	args[1] = CStringGetTextDatum(topic);
+	args[2] = Int32GetDatum(partition);
+	args[3] = Int64GetDatum(next_offset);
+	n = EdwSqlRun(statement, args, NULL);
+	EdwSqlFinish(&sql);
+	return n > 0;
+}
+
+bool
+EdwOffsetSet(const char *stream, const char *topic, int32 partition, int64 next_offset)
+{
+	return run_with_offset(&set_one, stream, topic, partition, next_offset);
+}
+
+void
+EdwOffsetInsert(const char *stream, const char *topic, int32 partition, int64 next_offset)
+{
+	(void) run_with_offset(&insert_one, stream, topic, partition, next_offset);
+}
+
+int64
+EdwOffsetsBumpEpoch(const char *stream)
+{
+	EdwSql		sql;
+	Datum		args[1];
+	uint64		n;
+
+	EdwSqlStart(&sql);
+	args[0] = CStringGetTextDatum(stream);
+	n = EdwSqlRun(&bump_all, args, NULL);
+	EdwSqlFinish(&sql);
+	return (int64) n;
+}
