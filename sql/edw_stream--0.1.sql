@@ -250,6 +250,10 @@ CREATE FUNCTION edw_stream.retry_dead_letters(stream text, topic text DEFAULT NU
 CREATE FUNCTION edw_stream.merge_guard(input_row int, stored bytea)
 	RETURNS boolean AS 'MODULE_PATHNAME', 'edw_stream_merge_guard' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
+-- the statement that applies a batch to a table
+CREATE FUNCTION edw_stream.explain_table(stream text, target regclass)
+	RETURNS text AS 'MODULE_PATHNAME', 'edw_stream_explain_table' LANGUAGE C STRICT;
+
 /*
  * Status: src/stats
  *
@@ -540,6 +544,8 @@ COMMENT ON FUNCTION edw_stream.bump_epoch(text) IS
 	'Begins a new epoch: events from now on are newer than all before, whatever their position says.';
 COMMENT ON FUNCTION edw_stream.retry_dead_letters(text, text, int, bigint, text) IS
 	'Applies open dead letters once more, all of a stream or those that the arguments choose.';
+COMMENT ON FUNCTION edw_stream.explain_table(text, regclass) IS
+	'The SQL statement that applies a batch of a stream''s events to a table.';
 COMMENT ON FUNCTION edw_stream.merge_guard(int, bytea) IS
 	'Internal: decides within the MERGE of a batch whether an event is newer than the stored row.';
 COMMENT ON FUNCTION edw_stream.kafka_validator(text[], oid) IS

@@ -537,6 +537,17 @@ EdwRouteBuild(const char *topic, List *mappings)
 	return route;
 }
 
+EdwTarget *
+EdwTargetDescribe(const EdwMappingDef *def)
+{
+	EdwInputDesc input = {0};
+	int			level = EdwPinSearchPath();
+	EdwTarget  *target = open_target(def, &input);
+
+	EdwUnpinSearchPath(level);
+	return target;
+}
+
 /*
  * DDL may have been committed between the decoding of a batch and its application. The
  * caller retries with routes built anew.

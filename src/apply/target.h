@@ -94,6 +94,9 @@ typedef struct EdwRoute
  */
 extern EdwRoute *EdwRouteBuild(const char *topic, List *mappings);
 
+/* One mapping's target by itself, without expressions: what statements are made from. */
+extern EdwTarget *EdwTargetDescribe(const EdwMappingDef *def);
+
 /* true when something a route was built from has changed since */
 extern bool EdwRoutesAreStale(void);
 extern void EdwRoutesMarkFresh(void);

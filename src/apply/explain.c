@@ -1,0 +1,69 @@
+/*
+ * explain.c
+ *		edw_stream.explain_table(stream, target): the statement that applies a batch.
+ *
+ * The usual one: with inserts, updates and deletes, in which every event gives all
+ * columns. Columns and filters that are expressions are evaluated before, per event;
+ * they are shown as comments.
+ */
+#include "postgres.h"
+
+#include "apply/merge_sql.h"
+#include "catalog/stream.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+PG_FUNCTION_INFO_V1(edw_stream_explain_table);
+
+static void
+explain_mapping(StringInfo out, const EdwMappingDef *def)
+{
+	EdwShape   *shape = EdwShapeMake(EdwTargetDescribe(def));
+	ListCell   *lc;
+
+	if (out->len > 0)
+		appendStringInfoString(out, "\n\n");
+	appendStringInfo(out, "-- topic: %s\n", def->topic);
+	if (def->filter)
+		appendStringInfo(out, "-- filter: %s\n", def->filter);
+	foreach(lc, def->columns)
+	{
+		EdwColumnExpression *column = lfirst(lc);
+
+		appendStringInfo(out, "-- s.%s: %s\n", quote_identifier(column->column), column->expression);
+	}
+	appendStringInfoString(out, def->apply == EDW_APPLY_APPEND
+						   ? EdwAppendSql(shape) : EdwMergeSql(shape));
+}
+
+Datum
+edw_stream_explain_table(PG_FUNCTION_ARGS)
+{
+	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Oid			target = PG_GETARG_OID(1);
+	StringInfoData out;
+	ListCell   *lc;
+
+	EdwStreamCheckOwner(EdwStreamLoad(stream, false));
+	initStringInfo(&out);
+	foreach(lc, EdwMappingLoadAll(stream))
+	{
+		EdwMappingDef *def = lfirst(lc);
+
+		if (def->target == target)
+			explain_mapping(&out, def);
+	}
+	if (out.len == 0)
+	{
+		char	   *name = get_rel_name(target);
+
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("table \"%s\" is not a target of stream \"%s\"",
+						name ? name : psprintf("%u", target), stream),
+				 errhint("The view edw_stream.tables lists the targets.")));
+	}
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+}
