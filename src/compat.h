@@ -21,6 +21,18 @@
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM >= 160000
+/* 16 moved the macros of varlena values out of postgres.h */
+#include "varatt.h"
+#endif
+
+/* 18 put the mark of functions that do not return in front of their declaration */
+#if PG_VERSION_NUM >= 180000
+#define EDW_NORETURN	pg_noreturn
+#else
+#define EDW_NORETURN	pg_attribute_noreturn()
+#endif
+
+#if PG_VERSION_NUM >= 160000
 /* 16 replaced the per-catalog privilege checks by object_ownercheck and object_aclcheck */
 #define EdwOwnsDatabase(database, role)	object_ownercheck(DatabaseRelationId, (database), (role))
 #define EdwOwnsExtension(extension, role)	object_ownercheck(ExtensionRelationId, (extension), (role))

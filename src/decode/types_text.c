@@ -11,6 +11,7 @@
 #include "catalog/pg_type.h"
 #include "common/shortest_dec.h"
 #include "decode/types.h"
+#include "edw_stream.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"

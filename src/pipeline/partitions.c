@@ -334,7 +334,7 @@ skip_lost(EdwPipeline *pipeline, const EdwSourceNotice *notice)
 	EdwXactBegin(&pipeline->xact);
 	(void) EdwOffsetSet(pipeline->stream, topic, partition, next);
 	EdwHistoryStart(pipeline);
-	EdwHistorySkip(pipeline, topic, "offset_lost", Abs(next - wanted));
+	EdwHistorySkip(pipeline, topic, "offset_lost", Max(next - wanted, wanted - next));
 	EdwHistoryWriteSkips(pipeline);
 	EdwXactCommit(&pipeline->xact);
 	EdwPartitionsUnassign(pipeline);

@@ -207,7 +207,7 @@ allowed_at(const EdwKafkaProperty *property, Oid catalog)
 }
 
 /* ERROR for a name that is no property, with the nearest of those that could stand here */
-static void pg_attribute_noreturn()
+static EDW_NORETURN void
 refuse_unknown(const char *name, Oid catalog)
 {
 	const char *names[lengthof(properties)];
@@ -230,7 +230,7 @@ refuse_unknown(const char *name, Oid catalog)
 }
 
 /* ERROR for a property at the wrong place */
-static void pg_attribute_noreturn()
+static EDW_NORETURN void
 refuse_place(const EdwKafkaProperty *property, const char *name, Oid catalog)
 {
 	bool		is_server = property->place == EDW_PROPERTY_SERVER ||

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "edw_stream.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
