@@ -109,7 +109,10 @@ sub wait_for_exit
 sub kill9_server
 {
 	my ($node) = @_;
+	my $postmaster = $node->{_pid};
 	$node->kill9;
+	# until it is reaped its lock file counts
+	wait_for_exit($postmaster);
 	# orphans hold on to shared memory until they notice
 	my $give_up = time() + $patience;
 	usleep(50_000) while !orphans_gone($node) && time() < $give_up;
