@@ -42,6 +42,8 @@ CREATE TABLE edw_stream.partition_offset (
 	identity bigint,					-- of the source server, hashed
 	max_position bytea,					-- the highest streamed position of this epoch
 	max_source_ts bigint,				-- the latest source time seen, Unix µs
+	seen_offset bigint NOT NULL DEFAULT 0,	-- next_offset at its highest: what is below is read again
+	epoch_starts bigint[],				-- {epoch, first offset, identity, …} of the last epochs; NULL: one only
 	last_delete bytea,					-- key of the last message, if that was a delete (O9)
 	last_change timestamptz,
 	PRIMARY KEY (stream, topic, partition)

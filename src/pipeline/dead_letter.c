@@ -40,6 +40,8 @@ EdwDeadMarkFree(EdwDeadMark *mark)
 		pfree(unconstify(char *, mark->detail));
 	if (mark->hint != NULL)
 		pfree(unconstify(char *, mark->hint));
+	if (mark->row_key != NULL)
+		pfree(unconstify(char *, mark->row_key));
 	pfree(mark);
 }
 

@@ -13,6 +13,9 @@
  *	another identity, over a minute older					redelivered: counts as the epoch before
  *	smaller position, over a minute younger than all seen	jumped back: stall
  *	smaller position otherwise								redelivered: stays, and loses
+ *
+ * That is for messages that the topic holds twice. One that is read again, after a seek(), is known
+ * by its offset, and so is its epoch.
  */
 #include "postgres.h"
 
@@ -137,4 +140,55 @@ EdwEpochAdvance(EdwEpochState *state, const EdwChange *change,
 	*epoch = state->epoch;
 	EdwEpochSetPosition(position, &change->position, *epoch);
 	return verdict;
+}
+
+static void
+set_start(struct EdwEpochStart *start, const EdwEpochState *state, int64 offset)
+{
+	start->epoch = state->epoch;
+	start->identity = state->identity;
+	start->offset = offset;
+}
+
+void
+EdwEpochStartsAdd(EdwEpochStarts *starts, const EdwEpochState *before,
+				  const EdwEpochState *after, int64 offset)
+{
+	if (starts->n == 0)
+		set_start(&starts->starts[starts->n++], before, 0);
+	else if (starts->n == EDW_EPOCH_STARTS)
+	{
+		starts->n--;
+		memmove(&starts->starts[0], &starts->starts[1],
+				sizeof(starts->starts[0]) * starts->n);
+	}
+	set_start(&starts->starts[starts->n++], after, offset);
+}
+
+/*
+ * The latest start counts: after a seek() and a bump_epoch() an epoch may begin
+ * before the one before it.
+ */
+int32
+EdwEpochStartsFind(const EdwEpochStarts *starts, const EdwEpochState *present,
+				   const EdwChange *change, int64 offset)
+{
+	int32		epoch = present->epoch;
+	uint64		identity = present->identity;
+
+	if (starts->n > 0)
+	{
+		epoch = Max(starts->starts[0].epoch - 1, 0);
+		identity = 0;
+	}
+	for (int i = starts->n - 1; i >= 0; i--)
+		if (starts->starts[i].offset <= offset)
+		{
+			epoch = starts->starts[i].epoch;
+			identity = starts->starts[i].identity;
+			break;
+		}
+	if (identity != 0 && change->identity != 0 && identity != change->identity)
+		epoch = Max(epoch - 1, 0);
+	return epoch;
 }

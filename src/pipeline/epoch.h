@@ -37,6 +37,31 @@ typedef enum EdwEpochVerdict
 extern EdwEpochVerdict EdwEpochAdvance(EdwEpochState *state, const EdwChange *change,
 									   int32 *epoch, EdwFullPosition *position);
 
+/*
+ * Where epochs began in a partition, by Kafka offset: a message that is read again after
+ * a seek() belongs to the epoch that it belonged to the first time.
+ */
+#define EDW_EPOCH_STARTS	32
+
+typedef struct EdwEpochStarts
+{
+	int			n;				/* 0: there was one epoch only */
+	struct EdwEpochStart
+	{
+		int32		epoch;
+		int64		offset;
+		uint64		identity;
+	}			starts[EDW_EPOCH_STARTS];
+} EdwEpochStarts;
+
+/* Note that the epoch of `after` begins at an offset, where it was that of `before` until now. */
+extern void EdwEpochStartsAdd(EdwEpochStarts *starts, const EdwEpochState *before,
+							  const EdwEpochState *after, int64 offset);
+
+/* The epoch of a change that was read before, when the partition is in `present` now. */
+extern int32 EdwEpochStartsFind(const EdwEpochStarts *starts, const EdwEpochState *present,
+								const EdwChange *change, int64 offset);
+
 /* Put an epoch in front of a position; one of length 0 stays so. */
 extern void EdwEpochSetPosition(EdwFullPosition *full, const EdwPosition *position,
 								int32 epoch);

@@ -207,6 +207,35 @@ copy_string(EdwPipeline *pipeline, const char *string)
 	return string == NULL ? NULL : MemoryContextStrdup(pipeline->context, string);
 }
 
+/*
+ * Work out the key of the row that a poison message is about, for what comes after it (K6).
+ * In a transaction that is rolled back: decoding may be just what fails.
+ */
+static void
+find_row_key(EdwPipeline *pipeline, int index, EdwDeadMark *mark)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (mark->mapping_id == 0)
+		return;
+	PG_TRY();
+	{
+		EdwXactBegin(&pipeline->xact);
+		EdwRunFindKey(pipeline, index, mark);
+	}
+	PG_CATCH();
+	{
+		int			code = geterrcode();
+
+		if (EdwErrorsMustRethrow(code))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	EdwXactAbort(&pipeline->xact);
+}
+
 /* Mark a held message as poison. */
 static EdwStepResult
 mark_dead(EdwPipeline *pipeline, int index, const char *stage, const ErrorData *error)
@@ -223,6 +252,7 @@ mark_dead(EdwPipeline *pipeline, int index, const char *stage, const ErrorData *
 	mark->detail = copy_string(pipeline, error->detail);
 	mark->hint = copy_string(pipeline, error->hint);
 	mark->mapping_id = mapping_of(held->partition->topic, error);
+	find_row_key(pipeline, index, mark);
 	held->dead = mark;
 
 	for (int i = 0; i < pipeline->nheld; i++)

@@ -201,6 +201,7 @@ extern bool EdwFieldsCheck(EdwPipeline *pipeline, EdwTopic *topic);
 extern EdwRunResult EdwRunBatch(EdwPipeline *pipeline, int prefix);
 extern EdwDecodeResult EdwRunDecode(EdwPipeline *pipeline, int index, EdwTopic *topic,
 									EdwReason *reason);
+extern void EdwRunFindKey(EdwPipeline *pipeline, int index, EdwDeadMark *mark);
 extern void EdwRunCommitted(EdwPipeline *pipeline);
 
 /* errors.c */

@@ -10,6 +10,7 @@
 
 #include "catalog/pg_type.h"
 #include "pipeline/catalog_sql.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 static EdwStatement load_all = {
@@ -19,7 +20,8 @@ static EdwStatement load_all = {
 };
 
 static EdwStatement lock_one = {
-	"SELECT next_offset, epoch, streaming, identity, max_position, max_source_ts, last_delete"
+	"SELECT next_offset, epoch, streaming, identity, max_position, max_source_ts, last_delete,"
+	" seen_offset, epoch_starts"
 	" FROM edw_stream.partition_offset WHERE stream = $1 AND topic = $2 AND partition = $3"
 	" FOR NO KEY UPDATE",
 	3, {TEXTOID, TEXTOID, INT4OID}, NULL
@@ -28,14 +30,22 @@ static EdwStatement lock_one = {
 static EdwStatement store_one = {
 	"UPDATE edw_stream.partition_offset SET next_offset = $4, epoch = $5, streaming = $6,"
 	" identity = $7, max_position = $8, max_source_ts = $9, last_delete = $10,"
-	" last_change = CASE WHEN $11 THEN now() ELSE last_change END"
+	" last_change = CASE WHEN $11 THEN now() ELSE last_change END,"
+	" seen_offset = greatest(seen_offset, $4), epoch_starts = $12"
 	" WHERE stream = $1 AND topic = $2 AND partition = $3",
-	11, {TEXTOID, TEXTOID, INT4OID, INT8OID, INT4OID, BOOLOID, INT8OID, BYTEAOID, INT8OID,
-	BYTEAOID, BOOLOID}, NULL
+	12, {TEXTOID, TEXTOID, INT4OID, INT8OID, INT4OID, BOOLOID, INT8OID, BYTEAOID, INT8OID,
+	BYTEAOID, BOOLOID, INT8ARRAYOID}, NULL
 };
 
 static EdwStatement set_one = {
 	"UPDATE edw_stream.partition_offset SET next_offset = $4, last_delete = NULL"
+	" WHERE stream = $1 AND topic = $2 AND partition = $3",
+	4, {TEXTOID, TEXTOID, INT4OID, INT8OID}, NULL
+};
+
+static EdwStatement renew_one = {
+	"UPDATE edw_stream.partition_offset SET next_offset = $4, last_delete = NULL,"
+	" seen_offset = $4, epoch_starts = NULL"
 	" WHERE stream = $1 AND topic = $2 AND partition = $3",
 	4, {TEXTOID, TEXTOID, INT4OID, INT8OID}, NULL
 };
@@ -49,7 +59,11 @@ static EdwStatement insert_one = {
 };
 
 static EdwStatement bump_all = {
-	"UPDATE edw_stream.partition_offset SET epoch = m.top + 1, streaming = false, max_position = NULL"
+	"UPDATE edw_stream.partition_offset SET epoch = m.top + 1, streaming = false, max_position = NULL,"
+	" seen_offset = next_offset,"
+	" epoch_starts = (CASE WHEN pg_catalog.cardinality(epoch_starts) < 3 * 30 THEN epoch_starts"
+	" ELSE ARRAY[epoch, 0, coalesce(identity, 0)] END)"
+	" || ARRAY[m.top + 1, next_offset, coalesce(identity, 0)]"
 	" FROM (SELECT pg_catalog.max(epoch) AS top FROM edw_stream.partition_offset WHERE stream = $1) m"
 	" WHERE stream = $1",
 	1, {TEXTOID}, NULL
@@ -97,11 +111,45 @@ EdwOffsetsLoadLatest(const char *stream)
 }
 
 static void
+read_starts(Datum array, EdwEpochStarts *starts)
+{
+	Datum	   *elements;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+					  TYPALIGN_DOUBLE, &elements, NULL, &n);
+	for (int i = 0; i + 2 < n && starts->n < EDW_EPOCH_STARTS; i += 3)
+	{
+		struct EdwEpochStart *start = &starts->starts[starts->n++];
+
+		start->epoch = (int32) DatumGetInt64(elements[i]);
+		start->offset = DatumGetInt64(elements[i + 1]);
+		start->identity = (uint64) DatumGetInt64(elements[i + 2]);
+	}
+}
+
+static Datum
+starts_datum(const EdwEpochStarts *starts)
+{
+	Datum		elements[EDW_EPOCH_STARTS * 3];
+
+	for (int i = 0; i < starts->n; i++)
+	{
+		elements[3 * i] = Int64GetDatum(starts->starts[i].epoch);
+		elements[3 * i + 1] = Int64GetDatum(starts->starts[i].offset);
+		elements[3 * i + 2] = Int64GetDatum((int64) starts->starts[i].identity);
+	}
+	return PointerGetDatum(construct_array(elements, starts->n * 3, INT8OID, sizeof(int64),
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+static void
 read_state(EdwSql *sql, EdwOffsetState *state)
 {
 	bool		isnull;
 	char	   *bytes;
 	int			len;
+	Datum		starts;
 
 	memset(state, 0, sizeof(*state));
 	state->next_offset = DatumGetInt64(EdwSqlGet(0, 1, &isnull));
@@ -120,6 +168,10 @@ read_state(EdwSql *sql, EdwOffsetState *state)
 	if (isnull)
 		state->epoch.max_source_ts = 0;
 	state->last_delete = EdwSqlGetBytes(sql, 0, 7, &state->last_delete_len);
+	state->seen_offset = DatumGetInt64(EdwSqlGet(0, 8, &isnull));
+	starts = EdwSqlGet(0, 9, &isnull);
+	if (!isnull)
+		read_starts(starts, &state->starts);
 }
 
 bool
@@ -147,8 +199,8 @@ EdwOffsetStore(const char *stream, const char *topic, int32 partition,
 {
 	EdwSql		sql;
 	const EdwEpochState *epoch = &state->epoch;
-	Datum		args[11] = {0};
-	char		nulls[12] = "           ";
+	Datum		args[12] = {0};
+	char		nulls[13] = "            ";
 
 	EdwSqlStart(&sql);
 	args[0] = CStringGetTextDatum(stream);
@@ -172,6 +224,10 @@ EdwOffsetStore(const char *stream, const char *topic, int32 partition,
 	else
 		nulls[9] = 'n';
 	args[10] = BoolGetDatum(state->changed);
+	if (state->starts.n > 0)
+		args[11] = starts_datum(&state->starts);
+	else
+		nulls[11] = 'n';
 	if (EdwSqlRun(&store_one, args, nulls) != 1)
 		elog(ERROR, "no stored offset for partition %d of topic \"%s\"", partition, topic);
 	EdwSqlFinish(&sql);
@@ -197,9 +253,10 @@ run_with_offset(EdwStatement *statement, const char *stream, const char *topic,
 }
 
 bool
-EdwOffsetSet(const char *stream, const char *topic, int32 partition, int64 next_offset)
+EdwOffsetSet(const char *stream, const char *topic, int32 partition, int64 next_offset,
+			 bool renewed)
 {
-	return run_with_offset(&set_one, stream, topic, partition, next_offset);
+	return run_with_offset(renewed ? &renew_one : &set_one, stream, topic, partition, next_offset);
 }
 
 void

@@ -15,7 +15,9 @@
 typedef struct EdwOffsetState
 {
 	int64		next_offset;
+	int64		seen_offset;	/* next_offset at its highest */
 	EdwEpochState epoch;
+	EdwEpochStarts starts;
 
 	/* the key of the partition's last message, if that was a delete (O9) */
 	char	   *last_delete;
@@ -48,9 +50,12 @@ extern bool EdwOffsetLock(const char *stream, const char *topic, int32 partition
 extern void EdwOffsetStore(const char *stream, const char *topic, int32 partition,
 						   const EdwOffsetState *state);
 
-/* Move only next_offset, wherever it stands. Returns false when there is no such row. */
+/*
+ * Move only next_offset, wherever it stands; renewed: the topic was made anew, and what stands
+ * there was never seen. Returns false when there is no such row.
+ */
 extern bool EdwOffsetSet(const char *stream, const char *topic, int32 partition,
-						 int64 next_offset);
+						 int64 next_offset, bool renewed);
 
 /*
  * Add a row for a partition seen for the first time; its epoch is the highest of

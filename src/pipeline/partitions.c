@@ -327,12 +327,13 @@ skip_lost(EdwPipeline *pipeline, const EdwSourceNotice *notice)
 	int64		next = pipeline->def->options.on_offset_lost == EDW_LOST_EARLIEST ?
 		notice->low : notice->high;
 	int32		partition = notice->partition;
+	bool		renewed = wanted > notice->high;
 
 	ereport(LOG,
 			(errmsg("stream \"%s\": offset " INT64_FORMAT " of topic \"%s\" partition %d is gone; going on at " INT64_FORMAT,
 					pipeline->stream, wanted, topic, partition, next)));
 	EdwXactBegin(&pipeline->xact);
-	(void) EdwOffsetSet(pipeline->stream, topic, partition, next);
+	(void) EdwOffsetSet(pipeline->stream, topic, partition, next, renewed);
 	EdwHistoryStart(pipeline);
 	EdwHistorySkip(pipeline, topic, "offset_lost", Max(next - wanted, wanted - next));
 	EdwHistoryWriteSkips(pipeline);

@@ -136,15 +136,14 @@ load_definition(EdwPipeline *pipeline)
 
 	EdwXactBegin(&pipeline->xact);
 	old = MemoryContextSwitchTo(pipeline->definition_context);
-	def = EdwStreamLoad(pipeline->stream, true);
+	def = pipeline->def = EdwStreamLoad(pipeline->stream, true);
 	if (def != NULL)
-		pipeline->mappings = EdwMappingLoadAll(pipeline->stream);
+		pipeline->mappings = EdwMappingLoadAll(pipeline->stream);	/* may raise: a stall */
 	MemoryContextSwitchTo(old);
 	EdwXactCommit(&pipeline->xact);
 	if (def == NULL)
 		return EDW_STEP_GONE;
 
-	pipeline->def = def;
 	pipeline->reload = false;
 	pipeline->xact.owner = pipeline->xact.session ? def->owner : InvalidOid;
 	if (def->stalled)

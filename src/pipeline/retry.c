@@ -223,6 +223,7 @@ apply_letter(EdwPipeline *pipeline, EdwTopic *topic, const Letter *letter, Outco
 
 	EdwEpochSetPosition(&position, &topic->change.position, letter->epoch);
 	EdwBatchAdd(batch, topic->route, 0, &topic->change, &position, letter->epoch, false);
+	pipeline->phase = EDW_PHASE_APPLY;
 	applied = EdwApplyBatch(batch, pipeline->def->workers, pipeline->def->workers > 1);
 	if (applied->nrejects > 0)
 	{

@@ -124,11 +124,24 @@ static bool
 assign_epoch(EdwPipeline *pipeline, EdwPartition *partition, const EdwChange *change,
 			 int64 offset, int32 *epoch, EdwFullPosition *position)
 {
-	switch (EdwEpochAdvance(&partition->state.epoch, change, epoch, position))
+	EdwOffsetState *state = &partition->state;
+	EdwEpochState before;
+
+	if (offset < state->seen_offset)
+	{
+		/* read again after a seek(): as it was the first time */
+		*epoch = EdwEpochStartsFind(&state->starts, &state->epoch, change, offset);
+		EdwEpochSetPosition(position, &change->position, *epoch);
+		return true;
+	}
+	before.epoch = state->epoch.epoch;
+	before.identity = state->epoch.identity;
+	switch (EdwEpochAdvance(&state->epoch, change, epoch, position))
 	{
 		case EDW_EPOCH_SAME:
 			return true;
 		case EDW_EPOCH_ROSE:
+			EdwEpochStartsAdd(&state->starts, &before, &state->epoch, offset);
 			ereport(LOG,
 					(errmsg("stream \"%s\": the source of topic \"%s\" partition %d started over at offset " INT64_FORMAT ", epoch %d",
 							pipeline->stream, partition->topic_name, partition->number,
@@ -160,6 +173,39 @@ is_newest(const EdwOffsetState *state, const EdwChange *change)
 						   newest->bytes, newest->len) >= 0;
 }
 
+/*
+ * Fill in the key and epoch of the row that a message is about, for the mark's mapping. In a
+ * transaction of the caller's; raises what decoding raises.
+ */
+void
+EdwRunFindKey(EdwPipeline *pipeline, int index, EdwDeadMark *mark)
+{
+	MemoryContext old = MemoryContextSwitchTo(pipeline->batch_context);
+	EdwPartition *partition = pipeline->held[index].partition;
+	EdwTopic   *topic;
+	EdwReason	reason;
+	StringInfoData key;
+
+	mark->epoch = partition->state.epoch.epoch;
+	EdwRoutesStartBatch(pipeline);
+	topic = EdwTopicPrepare(pipeline, partition);
+	initStringInfo(&key);
+	if (topic->decoder != NULL &&
+		EdwRunDecode(pipeline, index, topic, &reason) == EDW_EVENT)
+		for (int i = 0; i < topic->route->ntargets; i++)
+		{
+			const EdwTarget *target = topic->route->targets[i];
+
+			if (target->def->mapping_id != mark->mapping_id ||
+				!EdwWaitingRowKey(topic->route, target, &topic->change, &key))
+				continue;
+			mark->row_key_len = key.len;
+			mark->row_key = memcpy(MemoryContextAlloc(pipeline->context, key.len + 1),
+								   key.data, key.len);
+		}
+	MemoryContextSwitchTo(old);
+}
+
 /* Hand an event to the batch, unless its key waits for a dead letter (K6). */
 static void
 add_event(EdwPipeline *pipeline, EdwBatch *batch, int index, EdwTopic *topic,
@@ -174,6 +220,7 @@ add_event(EdwPipeline *pipeline, EdwBatch *batch, int index, EdwTopic *topic,
 
 	if (EdwWaitingAny(pipeline->waiting) &&
 		EdwWaitingMeets(pipeline->waiting, topic->route, change,
+						message->offset >= partition->state.seen_offset &&
 						is_newest(&partition->state, change), &mark))
 	{
 		mark.epoch = epoch;
@@ -362,6 +409,24 @@ apply_chosen(EdwPipeline *pipeline, int prefix)
 	return EDW_RUN_COMMIT;
 }
 
+/* Name what is being worked on in every message of the server's log and of the client. */
+static void
+describe_context(void *arg)
+{
+	EdwPipeline *pipeline = arg;
+
+	if (pipeline->phase == EDW_PHASE_MESSAGE && pipeline->current >= 0)
+	{
+		EdwMessage *message = &pipeline->messages[pipeline->current];
+
+		errcontext("topic \"%s\" partition %d offset " INT64_FORMAT " of stream \"%s\"",
+				   message->topic, message->partition, message->offset, pipeline->stream);
+	}
+	else if (pipeline->phase == EDW_PHASE_APPLY)
+		errcontext("applying %d messages of stream \"%s\"",
+				   pipeline->stats.messages, pipeline->stream);
+}
+
 /*
  * Apply the next batch; with prefix >= 0 only its first messages, to see whether they can
  * be applied. The caller commits on COMMIT and aborts on everything else.
@@ -371,8 +436,14 @@ EdwRunBatch(EdwPipeline *pipeline, int prefix)
 {
 	MemoryContext old;
 	EdwRunResult result;
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = describe_context,
+		.arg = pipeline,
+	};
 
 	MemoryContextReset(pipeline->batch_context);
+	error_context_stack = &context;
 	old = MemoryContextSwitchTo(pipeline->batch_context);
 	pipeline->phase = EDW_PHASE_OTHER;
 	pipeline->current = -1;
@@ -383,6 +454,7 @@ EdwRunBatch(EdwPipeline *pipeline, int prefix)
 	if (result == EDW_RUN_COMMIT)
 		result = apply_chosen(pipeline, prefix);
 	pipeline->current = -1;
+	error_context_stack = context.previous;
 	MemoryContextSwitchTo(old);
 	return result;
 }

@@ -33,6 +33,11 @@ PG_FUNCTION_INFO_V1(edw_stream_wait_for);
 #define LOOK_FIRST_MS		5
 #define LOOK_LAST_MS		50
 
+static EdwStatement find_mapping = {
+	"SELECT 1 FROM edw_stream.mapping WHERE stream = $1 LIMIT 1",
+	1, {TEXTOID}, NULL
+};
+
 /* the ends to be reached */
 typedef struct EdwEnds
 {
@@ -175,10 +180,16 @@ drain_until_ends(EdwPipeline *pipeline)
 static void
 check_drain(const char *name)
 {
-	EdwStreamDef *def = EdwStreamLoad(name, false);
+	EdwSql		sql;
+	Datum		args[1];
+	bool		mapped;
 
-	EdwStreamCheckOwner(def);
-	if (EdwMappingLoadAll(name) == NIL)
+	EdwStreamCheckOwner(EdwStreamLoad(name, false));
+	EdwSqlStart(&sql);
+	args[0] = CStringGetTextDatum(name);
+	mapped = EdwSqlRun(&find_mapping, args, NULL) > 0;
+	EdwSqlFinish(&sql);
+	if (!mapped)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("stream \"%s\" has no mappings", name),

@@ -164,13 +164,18 @@ edw_stream_seek(PG_FUNCTION_ARGS)
 	char	   *topic = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	int32		partition = PG_GETARG_INT32(2);
 	int64		offset = PG_GETARG_INT64(3);
+	EdwStreamDef *def;
+	bool		renewed;
 
-	(void) EdwStreamLoadOwned(stream, "FOR NO KEY UPDATE");
+	def = EdwStreamLoadOwned(stream, "FOR NO KEY UPDATE");
 	if (offset < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("kafka_offset must not be negative")));
-	if (!EdwOffsetSet(stream, topic, partition, offset))
+	/* after a topic was made anew its offsets mean other messages than before */
+	renewed = def->stalled && def->reason != NULL &&
+		(strcmp(def->reason, "offset_lost") == 0 || strcmp(def->reason, "partition_lost") == 0);
+	if (!EdwOffsetSet(stream, topic, partition, offset, renewed))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("stream \"%s\" has not read from partition %d of topic \"%s\" yet",
