@@ -12,8 +12,13 @@ static const EdwDecoderOps *const formats[] = {&EdwDebeziumJsonOps, &EdwPlainJso
 const EdwDecoderOps *
 EdwFindDecoder(const char *format, const char **names)
 {
+	StaticAssertStmt(lengthof(formats) < EDW_FORMATS_MAX, "names has room");
 	if (names != NULL)
-		*names = "debezium-json, json";
+	{
+		for (int i = 0; i < (int) lengthof(formats); i++)
+			names[i] = formats[i]->format;
+		names[lengthof(formats)] = NULL;
+	}
 	for (int i = 0; i < (int) lengthof(formats); i++)
 		if (strcmp(format, formats[i]->format) == 0)
 			return formats[i];

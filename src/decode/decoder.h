@@ -186,7 +186,11 @@ struct EdwDecoder
 extern const EdwDecoderOps EdwDebeziumJsonOps;	/* "debezium-json" */
 extern const EdwDecoderOps EdwPlainJsonOps; /* "json" */
 
-/* The ops of a format, NULL if there is none; *names gets all formats for a hint. */
+/*
+ * The ops of a format, NULL if there is none. names, unless it is NULL, gets the names of
+ * all formats, with a NULL after the last: at most EDW_FORMATS_MAX in all.
+ */
+#define EDW_FORMATS_MAX	16
 extern const EdwDecoderOps *EdwFindDecoder(const char *format, const char **names);
 
 /* Allocate a change's arrays for desc in the current context. */

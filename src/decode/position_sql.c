@@ -7,6 +7,7 @@
 
 #include "decode/position.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -23,6 +24,11 @@ edw_stream_describe_position(PG_FUNCTION_ARGS)
 
 	EdwPositionDescribe((const uint8 *) VARDATA_ANY(stored),
 						(int) VARSIZE_ANY_EXHDR(stored), words, sizeof(words));
+	/* any bytes may be given, and a textual position may hold any */
+	if (!pg_verifymbstr(words, (int) strlen(words), true))
+		for (char *p = words; *p; p++)
+			if (IS_HIGHBIT_SET(*p))
+				*p = '?';
 	PG_RETURN_TEXT_P(cstring_to_text(words));
 }
 

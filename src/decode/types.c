@@ -460,6 +460,9 @@ read_value_slowly(EdwReader *r, const EdwFieldType *type, EdwCodec *codec,
 	}
 	if (codec->target == EDW_TO_ARRAY && c == '[')
 		return EdwReadArray(r, type, codec, token, value, isnull, presence);
+	if (codec->target == EDW_TO_ARRAY && c != '"')
+		return EdwBadValue(r, "type_mismatch", ERRCODE_DATATYPE_MISMATCH,
+						   "the value is not a JSON array");
 	if (codec->target == EDW_TO_HSTORE &&
 		(c == '{' || type->encoding == EDW_ENC_JSON || type->encoding == EDW_ENC_MAP))
 		return EdwReadMap(r, type, codec, token, value);

@@ -153,6 +153,7 @@ typedef struct EdwReader
 	const EdwConnectorModes *modes;
 	EdwPlaceholder placeholder;
 	bool		server_is_utf8;
+	bool		inside_value;	/* only a whole value can be the placeholder */
 	StringInfoData scratch;		/* unescaped text, decoded bytes, texts in the making */
 	StringInfoData scratch2;
 	const char *column;			/* the one being read, for messages */

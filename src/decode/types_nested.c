@@ -90,12 +90,12 @@ EdwReadArray(EdwReader *r, const EdwFieldType *type, EdwCodec *codec,
 			datums = datums ? repalloc(datums, sizeof(Datum) * room) : palloc(sizeof(Datum) * room);
 			nulls = nulls ? repalloc(nulls, room) : palloc(room);
 		}
+		/* an input function may raise: the flag is set again before each message */
+		r->inside_value = true;
 		result = EdwReadValue(r, element_type, element, at, &datums[n], &nulls[n], &element_presence);
+		r->inside_value = false;
 		if (result != EDW_EVENT)
 			return result;
-		if (element_presence != EDW_PRESENT)
-			return EdwBadValue(r, "unavailable_element", ERRCODE_DATA_EXCEPTION,
-							   "an element of the array is the placeholder for an unchanged value");
 		n++;
 	}
 	if (error != EDW_JSON_OK)
@@ -399,6 +399,8 @@ EdwIsPlaceholder(EdwReader *r, const EdwFieldType *type, const EdwCodec *codec,
 {
 	const EdwJson *json = r->json;
 
+	if (r->inside_value)
+		return false;
 	switch (EdwJsonChar(json, token))
 	{
 		case '"':

@@ -353,6 +353,7 @@ EdwScalarByInput(EdwReader *r, EdwCodec *codec, const EdwScalar *s, Datum *value
 		if (error != EDW_JSON_OK)
 			return EdwBadValue(r, error == EDW_JSON_TOO_DEEP ? "json_depth" : "bad_json",
 							   ERRCODE_INVALID_TEXT_REPRESENTATION,
+							   error == EDW_JSON_TOO_DEEP ? "the text's JSON is nested too deeply" :
 							   "the text is not valid JSON");
 	}
 	cstr = pnstrdup(text, len);

@@ -195,25 +195,26 @@ out_of_range(EdwReader *r, const char *what)
 
 /* ISO date, time and zone; the time may be missing. */
 static EdwDecodeResult
-read_timestamp_text(EdwReader *r, const char *text, int len, EdwScalar *s)
+read_timestamp_text(EdwReader *r, EdwEncoding encoding, const char *text, int len,
+					EdwScalar *s)
 {
+	bool		is_zoned = encoding == EDW_ENC_TIMESTAMPTZ;
 	Cursor		c = {text, text + len};
 	int64		days;
 	int64		us = 0;
 	int32		zone = 0;
 	bool		inexact = false;
 
-	s->kind = EDW_SCALAR_TIMESTAMP;
+	/* a time in UTC and one without a zone are the same number */
+	s->kind = is_zoned ? EDW_SCALAR_TIMESTAMPTZ : EDW_SCALAR_TIMESTAMP;
 	if (is_text(text, len, "infinity") || is_text(text, len, "Infinity"))
 	{
 		s->number = DT_NOEND;
-		s->kind = EDW_SCALAR_TIMESTAMPTZ;
 		return EDW_EVENT;
 	}
 	if (is_text(text, len, "-infinity") || is_text(text, len, "-Infinity"))
 	{
 		s->number = DT_NOBEGIN;
-		s->kind = EDW_SCALAR_TIMESTAMPTZ;
 		return EDW_EVENT;
 	}
 	if (!take_date(&c, &days))
@@ -222,12 +223,8 @@ read_timestamp_text(EdwReader *r, const char *text, int len, EdwScalar *s)
 	{
 		if (!(take(&c, 'T') || take(&c, ' ')) || !take_time(&c, &us, &inexact))
 			return bad_text(r, text, len, "a timestamp");
-		if (c.p < c.end)
-		{
-			s->kind = EDW_SCALAR_TIMESTAMPTZ;
-			if (!take_zone(&c, &zone) || c.p < c.end)
-				return bad_text(r, text, len, "a timestamp");
-		}
+		if (!take_zone(&c, &zone) || c.p < c.end)
+			return bad_text(r, text, len, "a timestamp");
 	}
 	if (inexact)
 		return too_precise(r, 6);
@@ -239,20 +236,14 @@ read_timestamp_text(EdwReader *r, const char *text, int len, EdwScalar *s)
 }
 
 static EdwDecodeResult
-read_time_text(EdwReader *r, const char *text, int len, EdwScalar *s)
+read_time_text(EdwReader *r, EdwEncoding encoding, const char *text, int len, EdwScalar *s)
 {
 	Cursor		c = {text, text + len};
 	bool		inexact;
 
-	s->kind = EDW_SCALAR_TIME;
-	if (!take_time(&c, &s->number, &inexact))
+	if (!take_time(&c, &s->number, &inexact) || !take_zone(&c, &s->zone) || c.p < c.end)
 		return bad_text(r, text, len, "a time");
-	if (c.p < c.end)
-	{
-		s->kind = EDW_SCALAR_TIMETZ;
-		if (!take_zone(&c, &s->zone) || c.p < c.end)
-			return bad_text(r, text, len, "a time");
-	}
+	s->kind = encoding == EDW_ENC_TIMETZ || s->zone != 0 ? EDW_SCALAR_TIMETZ : EDW_SCALAR_TIME;
 	return inexact ? too_precise(r, 6) : EDW_EVENT;
 }
 
@@ -272,7 +263,7 @@ read_date_text(EdwReader *r, const char *text, int len, EdwScalar *s)
 	{
 		/* ISO dates may carry a zone; it says nothing about a date */
 		if (c.p < c.end && !(take(&c, 'Z') && c.p == c.end))
-			return read_timestamp_text(r, text, len, s);
+			return read_timestamp_text(r, EDW_ENC_TIMESTAMP, text, len, s);
 		if (!IS_VALID_DATE(s->number))
 			return out_of_range(r, "date");
 	}
@@ -346,14 +337,14 @@ EdwReadTemporal(EdwReader *r, const EdwFieldType *type, const char *text, int le
 				return read_date_text(r, text, len, s);
 			case EDW_ENC_TIME:
 			case EDW_ENC_TIMETZ:
-				return read_time_text(r, text, len, s);
+				return read_time_text(r, type->encoding, text, len, s);
 			case EDW_ENC_INTERVAL:
 				s->kind = EDW_SCALAR_TEXT;
 				s->text = text;
 				s->len = len;
 				return EDW_EVENT;
 			default:
-				return read_timestamp_text(r, text, len, s);
+				return read_timestamp_text(r, type->encoding, text, len, s);
 		}
 	}
 

@@ -68,8 +68,7 @@ make_topic(EdwPipeline *pipeline, const char *name)
 		topic->route = EdwRouteBuild(topic->name, pipeline->mappings);
 	if (topic->route != NULL && topic->route->ntargets > 0)
 	{
-		const char *names;
-		const EdwDecoderOps *ops = EdwFindDecoder(pipeline->def->format, &names);
+		const EdwDecoderOps *ops = EdwFindDecoder(pipeline->def->format, NULL);
 		EdwDecoderConfig config = {
 			.topic = topic->name,
 			.desc = &topic->route->input,
