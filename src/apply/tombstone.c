@@ -34,6 +34,7 @@
 
 struct EdwTombstones
 {
+	MemoryContext context;		/* of everything here */
 	int32		mapping_id;
 	bool		alone;
 	bool		none;			/* there are none at all */
@@ -86,6 +87,7 @@ EdwTombstonesOpen(int32 mapping_id, bool alone)
 	EdwTombstones *ts = palloc0(sizeof(EdwTombstones));
 	Oid			schema = get_namespace_oid(EDW_SCHEMA, false);
 
+	ts->context = CurrentMemoryContext;
 	ts->mapping_id = mapping_id;
 	ts->alone = alone;
 	ts->heap = table_open(get_relname_relid("tombstone", schema), AccessShareLock);
@@ -126,9 +128,13 @@ EdwTombstoneFind(EdwTombstones *ts, const uint8 *key, int key_len)
 {
 	EdwPositionBytes position = {NULL, 0};
 	ScanKeyData keys[2];
+	MemoryContext old;
 
 	if (ts->none)
 		return position;
+
+	/* the caller's context may be that of one row of MERGE; a scan keeps what it allocates */
+	old = MemoryContextSwitchTo(ts->context);
 	if (!ts->alone)
 		begin_scan(ts);
 	ScanKeyInit(&keys[0], ATT_MAPPING, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(ts->mapping_id));
@@ -145,6 +151,7 @@ EdwTombstoneFind(EdwTombstones *ts, const uint8 *key, int key_len)
 	}
 	if (!ts->alone)
 		end_scan(ts);
+	MemoryContextSwitchTo(old);
 	return position;
 }
 

@@ -59,7 +59,8 @@ class Check:
     def options(self):
         options = ['"batch_rows": %d' % self.p.batch_rows]
         if self.p.transaction_topic:
-            options.append('"transaction_topic": "%s"' % transaction_topic(self.p))
+            options.append('"transaction_topic": "%s", "transaction_timeout": "20s"' %
+                           transaction_topic(self.p))
         return '{' + ', '.join(options) + '}'
 
     def set_up(self):
@@ -230,6 +231,11 @@ class Check:
 
     def compare_transactions(self):
         """P7: all of a source transaction was written by one transaction here."""
+        incomplete = self.db.query(
+            'SELECT batch_id, incomplete_transactions FROM edw_stream.batch WHERE stream = %s '
+            'AND incomplete_transactions IS NOT NULL LIMIT 3' % literal(self.stream))
+        if incomplete:
+            raise Wrong('complete transactions were taken for incomplete: %s' % incomplete)
         if not (self.p.transaction_topic and self.p.append) or self.p.rewinds or \
                 self.p.resnapshots or self.p.incremental:
             return

@@ -126,11 +126,26 @@ class Delivery:
             order = self.lagging(messages)
         steps, i = [], 0
         size = max(1, len(order) // self.p.pushes)
+        whole = self.whole_until(order)
         while i < len(order):
             n = self.rng.randrange(1, 2 * size + 1)
+            # a drain waits for the rest of a transaction that it knows to be unfinished
+            while i + n < len(order) and not whole[i + n]:
+                n += 1
             steps += [order[i:i + n], 'drain']
             i += n
         return steps
+
+    def whole_until(self, order):
+        """For each message: is no source transaction unfinished before it?"""
+        whole, unfinished = [], set()
+        for m in order:
+            whole.append(not unfinished)
+            if m.kind == 'begin':
+                unfinished.add(m.event.txid)
+            elif m.kind == 'end':
+                unfinished.discard(m.event.txid)
+        return whole
 
     def lagging(self, messages):
         queues = {}

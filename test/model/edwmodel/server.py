@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import time
 
 SETTINGS = """
 listen_addresses = ''
@@ -33,7 +34,11 @@ class QueryError(Exception):
 class Connection:
     """One session over a Unix socket, trusted. Simple queries only; values come as text."""
 
-    def __init__(self, directory, port, database, user):
+    def __init__(self, *where):
+        self.where = where
+        self.open(*where)
+
+    def open(self, directory, port, database, user):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect('%s/.s.PGSQL.%d' % (directory, port))
         self.file = self.socket.makefile('rb', 1 << 16)
@@ -41,6 +46,16 @@ class Connection:
             user.encode(), database.encode())
         self.socket.sendall(struct.pack('!i', len(body) + 4) + body)
         self.finish()
+
+    def reconnect(self):
+        """After a crash: the server is back soon."""
+        for _ in range(1800):
+            try:
+                self.open(*self.where)
+                return
+            except (OSError, QueryError):
+                time.sleep(0.1)
+        raise SystemExit('model: the server does not come back')
 
     def query(self, sql):
         """The rows of the last statement, as tuples of str or None."""
@@ -131,7 +146,14 @@ class Server:
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, **self.as_user)
         if done.returncode:
-            raise SystemExit('model: %s failed:\n%s' % (program, done.stdout))
+            raise SystemExit('model: %s failed:\n%s%s' % (program, done.stdout, self.log_tail()))
+
+    def log_tail(self):
+        try:
+            with open(self.directory + '/log', errors='replace') as log:
+                return ''.join(log.readlines()[-15:])
+        except OSError:
+            return ''
 
     def connect(self, database='postgres'):
         return Connection(self.directory, self.port, database, 'postgres')
