@@ -130,6 +130,7 @@ struct EdwPipeline
 	MemoryContext source_context;
 	EdwSource  *source;
 	bool		assigned;
+	bool		cut_off;		/* the source said that it is away */
 	int			npartitions;
 	EdwPartition *partitions;	/* by topic and number */
 	List	   *listed;			/* EdwPartitionPosition *: all partitions, of all workers */

@@ -393,10 +393,12 @@ EdwPartitionsReadNotices(EdwPipeline *pipeline, EdwStepResult *result)
 				*result = EDW_STEP_MORE;
 				return true;
 			case EDW_NOTICE_TRANSIENT:
+				pipeline->cut_off = true;
 				ereport(LOG, (errmsg("stream \"%s\": %s", pipeline->stream, notice.error.message)));
 				EdwErrorsNote(notice.error.message);
 				break;
 			case EDW_NOTICE_RECOVERED:
+				pipeline->cut_off = false;
 				ereport(LOG, (errmsg("stream \"%s\": the broker is back", pipeline->stream)));
 				EdwErrorsNote("");
 				break;

@@ -345,6 +345,31 @@ EdwPipelineStep(EdwPipeline *pipeline)
 	return result;
 }
 
+bool
+EdwPipelineIsAtEnd(EdwPipeline *pipeline)
+{
+	if (pipeline->reload || pipeline->def == NULL)
+		return false;
+	if (pipeline->mappings == NIL)
+		return true;
+	if (!pipeline->assigned || pipeline->cut_off || pipeline->nheld > 0)
+		return false;
+	for (int i = 0; i < pipeline->npartitions && pipeline->def->server != NULL; i++)
+	{
+		const EdwPartition *partition = &pipeline->partitions[i];
+
+		if (partition->reached == EDW_OFFSET_UNKNOWN || partition->reached < partition->expected)
+			return false;
+	}
+	return true;
+}
+
+bool
+EdwPipelineIsCutOff(EdwPipeline *pipeline)
+{
+	return pipeline->cut_off;
+}
+
 int
 EdwPipelineWaitFd(EdwPipeline *pipeline)
 {

@@ -44,6 +44,15 @@ extern EdwPipeline *EdwPipelineOpen(const char *stream, int worker, EdwPipelineM
  */
 extern EdwStepResult EdwPipelineStep(EdwPipeline *pipeline);
 
+/*
+ * After IDLE: is everything applied that there is? False while the source has not answered
+ * yet or is away, and while messages are held for the rest of their transaction.
+ */
+extern bool EdwPipelineIsAtEnd(EdwPipeline *pipeline);
+
+/* After IDLE: has the source said that it is away, and not yet that it is back? */
+extern bool EdwPipelineIsCutOff(EdwPipeline *pipeline);
+
 /* what to put into a WaitEventSet: -1 when the latch alone tells */
 extern int	EdwPipelineWaitFd(EdwPipeline *pipeline);
 

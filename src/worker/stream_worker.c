@@ -37,6 +37,7 @@
 
 static EdwAssignment assignment;
 static EdwPipeline *pipeline = NULL;
+static uint64 batches_seen;		/* of the slot's counters, which outlive a process */
 static emit_log_hook_type previous_emit_log;
 
 /* what happens to be set for the owner or the database must not change what a worker does */
@@ -196,6 +197,22 @@ sleep_on(int fd, long timeout_ms, uint32 wait_event)
 	CHECK_FOR_INTERRUPTS();
 }
 
+/*
+ * What an idle step means (H2): idle is only who has seen the end of all partitions. A
+ * source that is away, or has not answered since the last fault, is still the same fault.
+ */
+static EdwWorkerState
+idle_state(void)
+{
+	EdwWorkerState now = pg_atomic_read_u32(&EdwMyCounters()->state);
+
+	if (EdwPipelineIsAtEnd(pipeline))
+		return EDW_WORKER_IDLE;
+	if (EdwPipelineIsCutOff(pipeline) || EdwMySlot()->failures > 0)
+		return EDW_WORKER_BACKOFF;
+	return now == EDW_WORKER_STARTING ? EDW_WORKER_STARTING : EDW_WORKER_RUNNING;
+}
+
 /* Nothing to do. Statistics that were not yet due are sent before a long sleep. */
 static void
 idle(uint32 wait_event)
@@ -203,7 +220,9 @@ idle(uint32 wait_event)
 	long		timeout_ms = EdwPipelineTimeout(pipeline);
 	long		stats_ms = pgstat_report_stat(false);
 
-	EdwSetMyState(EDW_WORKER_IDLE);
+	EdwSetMyState(idle_state());
+	if (EdwPipelineIsAtEnd(pipeline))
+		EdwMySlot()->failures = 0;
 	pgstat_report_activity(STATE_IDLE, NULL);
 	if (stats_ms > 0 && (timeout_ms < 0 || timeout_ms > stats_ms))
 		timeout_ms = stats_ms;
@@ -238,12 +257,29 @@ back_off(uint32 wait_event)
 	}
 }
 
+/*
+ * Opening the source and listing partitions are steps too, but no success yet: only
+ * messages that were committed are.
+ */
+static void
+note_progress(void)
+{
+	uint64		batches = pg_atomic_read_u64(&EdwMyCounters()->batches);
+
+	if (batches == batches_seen)
+		return;
+	batches_seen = batches;
+	EdwMySlot()->failures = 0;
+	EdwSetMyState(EDW_WORKER_RUNNING);
+}
+
 static void
 run(void)
 {
 	uint32		idle_event = EdwWaitEventNew("EdwStreamWorkerMain");
 	uint32		backoff_event = EdwWaitEventNew("EdwStreamWorkerBackoff");
 
+	batches_seen = pg_atomic_read_u64(&EdwMyCounters()->batches);
 	for (;;)
 	{
 		EdwStepResult result;
@@ -252,12 +288,10 @@ run(void)
 		if (pg_atomic_read_u32(&EdwMyCounters()->state) != EDW_WORKER_RUNNING)
 			pgstat_report_activity(STATE_RUNNING, "applying the stream");
 		result = step();
-		if (result == EDW_STEP_MORE || result == EDW_STEP_IDLE)
-			EdwMySlot()->failures = 0;
 		switch (result)
 		{
 			case EDW_STEP_MORE:
-				EdwSetMyState(EDW_WORKER_RUNNING);
+				note_progress();
 				(void) pgstat_report_stat(false);
 				break;
 			case EDW_STEP_IDLE:

@@ -79,6 +79,13 @@ $node->wait_until(q{SELECT state FROM edw_stream.streams WHERE name = 'k'}, 'bac
 	'a broker that cannot be reached: backoff');
 is($node->safe_psql('postgres', q{SELECT message IS NOT NULL FROM edw_stream.streams WHERE name = 'k'}),
 	't', 'with the error');
+my %seen;
+foreach my $i (1 .. 20)
+{
+	$seen{ $node->safe_psql('postgres', q{SELECT state FROM edw_stream.streams WHERE name = 'k'}) }++;
+	usleep(50_000);
+}
+is(join(',', sort keys %seen), 'backoff', 'all the time: it never claims to be idle (H2)');
 $pid = worker_pid($node, 'k/0');
 $begin = time();
 $node->safe_psql('postgres', q{SELECT edw_stream.pause('k')});
