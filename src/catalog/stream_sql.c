@@ -281,20 +281,17 @@ check_has_mapping(const char *name)
 
 /*
  * start(stream): run from now on, in this database of this cluster (G5). Clears a
- * stall; what a schema change brought is accepted.
+ * stall; what a schema change brought is accepted (pipeline/fields.c recorded it).
  */
 Datum
 edw_stream_start(PG_FUNCTION_ARGS)
 {
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	EdwStreamDef *def = EdwStreamLoadOwned(name, "FOR NO KEY UPDATE");
 	Oid			types[] = {TEXTOID, TEXTOID};
 	Datum		args[2];
 
+	(void) EdwStreamLoadOwned(name, "FOR NO KEY UPDATE");
 	check_has_mapping(name);
-	if (def->stalled && def->reason != NULL && strcmp(def->reason, "schema_changed") == 0)
-		execute_for_stream("UPDATE edw_stream.mapping SET known_fields = NULL"
-						   " WHERE stream OPERATOR(pg_catalog.=) $1", name);
 	args[0] = CStringGetTextDatum(name);
 	args[1] = CStringGetTextDatum(EdwStreamHome());
 	EdwCatalogExecute("UPDATE edw_stream.stream SET wanted_running = true, home = $2,"

@@ -4,7 +4,8 @@
  *
  * The fields that a mapping's first event had beside its columns are accepted and recorded in
  * edw_stream.mapping.known_fields. One that comes later either stalls the stream, so
- * that nobody misses that a column was added at the source, or is recorded too.
+ * that nobody misses that a column was added at the source, or is recorded too. With the stall
+ * it is recorded as well: who then starts the stream again has accepted it.
  */
 #include "postgres.h"
 
@@ -30,6 +31,7 @@ is_known(const EdwMappingDef *def, const char *field)
 	return false;
 }
 
+/* Write a mapping's accepted fields, in the current transaction. */
 static void
 record(const EdwMappingDef *def)
 {
@@ -61,10 +63,11 @@ accept(EdwPipeline *pipeline, EdwMappingDef *def, const char *field)
 
 /* Look at the unmapped fields for one mapping; false: the stream stalls. */
 static bool
-check_mapping(EdwPipeline *pipeline, EdwTopic *topic, EdwMappingDef *def)
+check_mapping(EdwPipeline *pipeline, EdwMappingDef *def, EdwTopic *topic)
 {
 	bool		first = !def->fields_known;
 	bool		grew = first;
+	const char *refused = NULL;
 	ListCell   *lc;
 
 	foreach(lc, topic->decoder->unmapped)
@@ -74,17 +77,20 @@ check_mapping(EdwPipeline *pipeline, EdwTopic *topic, EdwMappingDef *def)
 		if (is_known(def, field))
 			continue;
 		if (!first && def->on_schema_change == EDW_SCHEMA_FAIL)
-		{
-			EdwPipelineSetStall(pipeline, "schema_changed",
-								"Add a column for it and map the table anew, or call edw_stream.start() to go on without it.",
-								"topic \"%s\" has a new field \"%s\" that no column takes",
-								topic->name, field);
-			return false;
-		}
+			refused = field;
 		accept(pipeline, def, field);
 		grew = true;
 	}
 	def->fields_known = true;
+	if (refused != NULL)
+	{
+		EdwPipelineSetStall(pipeline, "schema_changed",
+							"Add a column for it and map the table anew, or call edw_stream.start() to go on without it.",
+							"topic \"%s\" has a new field \"%s\" that no column takes",
+							topic->name, refused);
+		pipeline->stall.record_fields = true;
+		return false;
+	}
 	if (grew)
 		record(def);
 	return true;
@@ -97,10 +103,27 @@ check_mapping(EdwPipeline *pipeline, EdwTopic *topic, EdwMappingDef *def)
 bool
 EdwFieldsCheck(EdwPipeline *pipeline, EdwTopic *topic)
 {
+	bool		accepted = true;
+
 	topic->unmapped_seen = list_length(topic->decoder->unmapped);
 	topic->fields_recorded = true;
 	for (int i = 0; i < topic->route->ntargets; i++)
-		if (!check_mapping(pipeline, topic, unconstify(EdwMappingDef *, topic->route->targets[i]->def)))
-			return false;
-	return true;
+		if (!check_mapping(pipeline, unconstify(EdwMappingDef *, topic->route->targets[i]->def), topic))
+			accepted = false;
+	return accepted;
+}
+
+/* Write what all mappings know by now, in the current transaction. */
+void
+EdwFieldsRecordAll(EdwPipeline *pipeline)
+{
+	ListCell   *lc;
+
+	foreach(lc, pipeline->mappings)
+	{
+		EdwMappingDef *def = lfirst(lc);
+
+		if (def->fields_known)
+			record(def);
+	}
 }

@@ -200,6 +200,28 @@ neighbour(EdwPipeline *pipeline, int index, int step)
 }
 
 /*
+ * Take the messages of a transaction at a partition's end out of the batch. Tombstones
+ * and the like before its first message stay: they belong to what is before.
+ */
+static void
+untake(EdwPipeline *pipeline, int last, uint64 cut)
+{
+	int			first = -1;
+
+	for (int i = last; i >= 0; i = neighbour(pipeline, i, -1))
+	{
+		uint64		transaction = transaction_of(pipeline, i);
+
+		if (transaction == cut)
+			first = i;
+		else if (transaction != TRANSPARENT)
+			break;
+	}
+	for (int i = first; i >= 0 && i <= last; i = neighbour(pipeline, i, 1))
+		pipeline->held[i].taken = false;
+}
+
+/*
  * Take messages of a partition out of the batch, from its last one back, until the end
  * of a source transaction is there or is proved by what follows.
  */
@@ -231,14 +253,7 @@ cut_partition(EdwPipeline *pipeline, int last)
 			return;
 	}
 
-	for (i = last; i >= 0; i = neighbour(pipeline, i, -1))
-	{
-		uint64		transaction = transaction_of(pipeline, i);
-
-		if (transaction != TRANSPARENT && transaction != cut)
-			return;
-		pipeline->held[i].taken = false;
-	}
+	untake(pipeline, last, cut);
 }
 
 /* Take the first n held messages. */

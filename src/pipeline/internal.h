@@ -87,6 +87,7 @@ typedef struct EdwStall
 	char	   *reason;			/* short code */
 	char	   *message;
 	char	   *hint;			/* NULL: none */
+	bool		record_fields;	/* schema_changed: the new fields are recorded with the stall */
 } EdwStall;
 
 typedef struct EdwBatchStats
@@ -197,6 +198,7 @@ extern void EdwRoutesStartBatch(EdwPipeline *pipeline);
 
 /* fields.c: on_schema_change */
 extern bool EdwFieldsCheck(EdwPipeline *pipeline, EdwTopic *topic);
+extern void EdwFieldsRecordAll(EdwPipeline *pipeline);
 
 /* run.c: one data transaction, without its begin and end */
 extern EdwRunResult EdwRunBatch(EdwPipeline *pipeline, int prefix);

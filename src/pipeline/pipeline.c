@@ -63,6 +63,7 @@ EdwPipelineSetStall(EdwPipeline *pipeline, const char *reason, const char *hint,
 	va_start(args, message);
 	vsnprintf(text, sizeof(text), message, args);
 	va_end(args);
+	stall->record_fields = false;
 	stall->reason = MemoryContextStrdup(pipeline->context, reason);
 	stall->message = MemoryContextStrdup(pipeline->context, text);
 	stall->hint = hint != NULL && hint[0] != '\0' ? MemoryContextStrdup(pipeline->context, hint) : NULL;
@@ -79,6 +80,8 @@ EdwPipelineRecordStall(EdwPipeline *pipeline)
 			 stall->hint != NULL ? errhint("%s", stall->hint) : 0));
 	EdwXactBegin(&pipeline->xact);
 	EdwStreamSetStalled(pipeline->stream, stall->reason, stall->message, stall->hint);
+	if (stall->record_fields)
+		EdwFieldsRecordAll(pipeline);
 	EdwXactCommit(&pipeline->xact);
 	return EDW_STEP_STALLED;
 }
