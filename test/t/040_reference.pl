@@ -1,0 +1,58 @@
+# The examples of docs/reference.md run as they stand, in their order, in one database; and the
+# page speaks of everything there is.
+use strict;
+use warnings;
+use EdwKafka;
+use EdwNode;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $page = slurp_file('docs/reference.md');
+my $kafka = EdwKafka->shared;
+my $node = EdwNode->warehouse;
+my @topics = map { $kafka->create_topic($_) } ('orders', 'customers');
+my $address = $kafka->address;
+
+my $number = 0;
+while ($page =~ /^```sql( kafka)?\n(.*?)^```$/msg)
+{
+	my ($wants_kafka, $sql) = ($1, $2);
+	my $line = 1 + (substr($page, 0, $-[0]) =~ tr/\n//);
+	my ($out, $err);
+
+	$sql =~ s/kafka:9092/$address/g;
+	$sql =~ s/shop\.public\.orders/$topics[0]/g;
+	$sql =~ s/shop\.public\.customers/$topics[1]/g;
+	my $result = $node->psql('postgres', $sql, stdout => \$out, stderr => \$err, on_error_stop => 1);
+	is($result, 0, "the example in line $line runs") or diag($err);
+	unlike($err, qr/WARNING/, "the example in line $line warns of nothing");
+	$number++;
+
+	# what the examples are about happens
+	is($node->safe_psql('postgres', 'SELECT click_id, page FROM dw.clicks'), '1|/',
+		'the worker applies what was pushed') if $sql =~ /edw_stream\.wait_for/;
+	is($node->safe_psql('postgres', 'SELECT visitor_id, name, "Home Town" FROM dw.visitors'),
+		'7|ADA LOVELACE|London', 'expressions make the columns') if $sql =~ /'visitors', '\{/;
+	is($node->safe_psql('postgres', 'SELECT click_id FROM dw.clicks'), '2',
+		'a null value deletes') if $sql =~ /-- a delete/;
+	is($node->safe_psql('postgres', 'SELECT click_id, spent FROM dw.clicks ORDER BY 1'),
+		"2|12.50\n3|123456789.00", 'the dead letter is applied at last') if $sql =~ /retry_dead_letters/;
+}
+cmp_ok($number, '>', 25, 'the page has its examples');
+
+# Nothing is left out.
+foreach my $what (
+	[ 'function', q{SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'edw_stream'::regnamespace} ],
+	[ 'view', q{SELECT relname FROM pg_class WHERE relnamespace = 'edw_stream'::regnamespace AND relkind = 'v'} ],
+	[ 'setting', q{SELECT name FROM pg_settings WHERE name LIKE 'edw\_stream.%'} ],
+	[ 'wrapper', q{SELECT fdwname FROM pg_foreign_data_wrapper} ])
+{
+	my ($kind, $query) = @$what;
+	foreach my $name (split /\n/, $node->safe_psql('postgres', $query))
+	{
+		like($page, qr/\b\Q$name\E\b/, "the reference speaks of $kind $name");
+	}
+}
+
+$node->stop;
+done_testing();
