@@ -73,7 +73,7 @@ check_stream_name(const char *name)
 static void
 check_format(const char *format)
 {
-	const char *names[16];
+	const char *names[EDW_FORMATS_MAX];
 	int			n = 0;
 
 	memset(names, 0, sizeof(names));
