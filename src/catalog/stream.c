@@ -21,6 +21,7 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "catalog/stream.h"
+#include "commands/extension.h"
 #include "commands/dbcommands.h"
 #include "edw_stream.h"
 #include "executor/spi.h"
@@ -96,7 +97,9 @@ EdwCatalogEnd(EdwCatalogAccess *access)
 char *
 EdwStreamHome(void)
 {
-	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
+	/* the extension's OID tells a dump that was restored into its own database */
+	return psprintf(UINT64_FORMAT "/%u/%u", GetSystemIdentifier(), MyDatabaseId,
+					get_extension_oid(EDW_EXTENSION_NAME, true));
 }
 
 EdwStartAt

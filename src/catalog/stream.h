@@ -98,7 +98,7 @@ extern void EdwCatalogEnd(EdwCatalogAccess *access);
 extern uint64 EdwCatalogExecute(const char *sql, int nargs, Oid *types, Datum *args,
 								const char *nulls);
 
-/* what start() writes to stream.home: system identifier and database (G5) */
+/* what start() writes to stream.home: system identifier, database and extension (G5) */
 extern char *EdwStreamHome(void);
 
 /* a text[] as a list of char *, NULL for null elements */

@@ -382,10 +382,13 @@ EdwSlotDetach(void)
 		}
 		else
 		{
+			uint32		state = pg_atomic_read_u32(&slot->counters.state);
+
 			EdwSlotFail(slot, NULL);
 			if (slot->exit == EDW_EXIT_ENDED)
 			{
 				slot->ended = true;
+				pg_atomic_write_u32(&slot->counters.state, state);
 				EdwMarkChanged(slot->database);
 			}
 		}

@@ -34,6 +34,23 @@ has_rows($node, 's', 8, 'where the dump was taken', @there);
 is($node->safe_psql('restored', q{SELECT inserted, duplicates FROM edw_stream.tables}), '8|0',
 	'nothing was applied twice');
 
+# into the very database that it came from, which then goes on from the dump, not from Kafka
+$node->safe_psql('restored', q{DROP SCHEMA edw_stream CASCADE; DROP TABLE s});
+PostgreSQL::Test::Utils::command_ok(
+	[ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-f', $dump, $node->connstr('restored') ],
+	'the dump is restored once more');
+$node->safe_psql('restored', q{SELECT edw_stream.start('s')});
+PostgreSQL::Test::Utils::command_ok([ 'pg_dump', '-f', $dump, $node->connstr('restored') ],
+	'and dumped while it is at home there');
+$node->safe_psql('restored', q{DROP SCHEMA edw_stream CASCADE; DROP TABLE s});
+PostgreSQL::Test::Utils::command_ok(
+	[ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-f', $dump, $node->connstr('restored') ],
+	'restored into the database that was its home');
+is($node->safe_psql('restored', q{SELECT name, state, reason FROM edw_stream.streams}),
+	's|paused|restored', 'it is paused there too');
+$node->safe_psql('restored', q{SELECT edw_stream.start('s')});
+runs($node, 's/0', 'until it is started', @there);
+
 # a restart changes nothing about who is at home where
 $node->safe_psql('postgres', 'CREATE DATABASE again TEMPLATE restored');
 $node->restart;
