@@ -53,6 +53,12 @@ typedef struct JsonDecoder
 	EdwFieldSet *transaction;
 	EdwJsonToken tokens[ENV_FIELDS];
 	int			nothers;		/* fields of the message that are none of these */
+
+	/* what walk_envelope read already, and what came of the row */
+	bool		expect_envelope;	/* the last message was one */
+	bool		row_read;
+	bool		source_read;
+	EdwDecodeResult row_result;
 	MemoryContextCallback callback;
 } JsonDecoder;
 
@@ -124,9 +130,9 @@ open_plain(const EdwDecoderConfig *config)
 	return open_json(config, &EdwPlainJsonOps, true);
 }
 
-/* Begin a message: everything that the last one set. */
+/* Everything that a message sets but its row. */
 static void
-start_change(JsonDecoder *d, EdwChange *change)
+reset_change(JsonDecoder *d, EdwChange *change)
 {
 	change->op = EDW_OP_CREATE;
 	change->position.len = 0;
@@ -140,7 +146,6 @@ start_change(JsonDecoder *d, EdwChange *change)
 	change->in_transaction_block = false;
 	change->total_order = -1;
 	change->has_old = false;
-	EdwRowStart(d->row, change);
 	EdwSourceBlockClear(d->source);
 }
 
@@ -212,9 +217,31 @@ apply_sequence(JsonDecoder *d, const EdwJson *json, EdwSource *source,
 	return EdwSequencePosition(text, Max(len, 0), message->offset, change, reason);
 }
 
+/*
+ * The row and the source of an envelope, where they are met: the last message was one, so
+ * this is one, too, or else what was read is forgotten. A failure to read the row
+ * is kept until that is clear. Returns the token after the value.
+ */
+static EdwJsonToken
+read_early(JsonDecoder *d, EnvelopeField which, EdwJsonToken value, EdwChange *change,
+		   EdwReason *reason, EdwJsonError *error)
+{
+	EdwJsonToken after;
+
+	if (which == ENV_SOURCE)
+	{
+		d->source_read = true;
+		return EdwSourceBlockRead(d->source, d->json, value, error);
+	}
+	d->row_read = true;
+	d->row_result = EdwRowRead(d->row, d->json, value, EDW_ROW_ALL, change, &after, reason);
+	return d->row_result == EDW_EVENT ? after : EdwJsonSkip(d->json, value, error);
+}
+
 /* Note where the fields of the object at root are. False: it is not well-formed. */
 static bool
-walk_envelope(JsonDecoder *d, EdwJsonToken root, EdwJsonToken end, EdwJsonError *error)
+walk_envelope(JsonDecoder *d, EdwJsonToken root, EdwJsonToken end, EdwChange *change,
+			  EdwReason *reason, EdwJsonError *error)
 {
 	const EdwJson *json = d->json;
 	EdwJsonToken key;
@@ -224,6 +251,8 @@ walk_envelope(JsonDecoder *d, EdwJsonToken root, EdwJsonToken end, EdwJsonError 
 
 	memset(d->tokens, 0xFF, sizeof(d->tokens));
 	d->nothers = 0;
+	d->row_read = d->source_read = false;
+	d->row->in_envelope = true;
 	for (more = EdwJsonObjectFirst(json, root, &key, &after, error); more;
 		 more = EdwJsonObjectNext(json, after, &key, &after, error))
 	{
@@ -236,7 +265,17 @@ walk_envelope(JsonDecoder *d, EdwJsonToken root, EdwJsonToken end, EdwJsonError 
 		}
 		else
 			d->nothers++;
-		after = EdwJsonSkip(json, key + 2, error);
+		/* of duplicates the last one counts */
+		if (found != NULL && found->id == ENV_AFTER && d->row_read)
+		{
+			EdwRowForget(d->row, change);
+			d->row_read = false;
+		}
+		if (found != NULL && d->expect_envelope && EdwJsonChar(json, key + 2) == '{' &&
+			(found->id == ENV_AFTER || (found->id == ENV_SOURCE && !d->source_read)))
+			after = read_early(d, found->id, key + 2, change, reason, error);
+		else
+			after = EdwJsonSkip(json, key + 2, error);
 		if (after == EDW_JSON_NO_TOKEN)
 			break;
 	}
@@ -374,21 +413,29 @@ read_event_row(JsonDecoder *d, EdwChange *change, const EdwJson **json, EdwReaso
 	if (change->op == EDW_OP_TRUNCATE)
 		return EDW_EVENT;
 	if (change->op == EDW_OP_DELETE)
+	{
+		if (d->row_read)
+			EdwRowForget(d->row, change);
 		return has_image(d, ENV_BEFORE) ?
 			read_image(d, ENV_BEFORE, EDW_ROW_KEYS, change, json, reason) : EDW_EVENT;
+	}
 
 	if (!has_image(d, ENV_AFTER))
 		return EdwBadMessage(reason, "no_row", ERRCODE_DATA_EXCEPTION,
 							 "the event has no row: its field \"after\" is missing or null");
 	if (change->op == EDW_OP_UPDATE && d->desc->want_old_key && has_object(d, ENV_BEFORE))
 	{
+		EdwJsonToken sequence = d->row->sequence;
+
 		memset(change->old_nulls, true, d->desc->ncolumns);
 		result = read_image(d, ENV_BEFORE, EDW_ROW_OLD_KEYS, change, json, reason);
 		if (result != EDW_EVENT)
 			return result;
 		change->has_old = true;
-		d->row->sequence = EDW_JSON_NO_TOKEN;
+		d->row->sequence = d->row_read ? sequence : EDW_JSON_NO_TOKEN;
 	}
+	if (d->row_read)
+		return d->row_result;
 	return read_image(d, ENV_AFTER, EDW_ROW_ALL, change, json, reason);
 }
 
@@ -410,12 +457,11 @@ decode_envelope(JsonDecoder *d, EdwSource *source, const EdwMessage *message,
 							 "the event's op is \"%.*s\", which is none of c, u, d, r, t and m",
 							 Min(op_len, 20), op);
 
-	/* the metadata of a flattened record has no meaning here: clear what a row may leave */
+	d->expect_envelope = true;
 	result = read_event_row(d, change, &row_json, reason);
 	if (result != EDW_EVENT)
 		return result;
-	EdwSourceBlockClear(d->source);
-	if (has_object(d, ENV_SOURCE) &&
+	if (has_object(d, ENV_SOURCE) && !d->source_read &&
 		EdwSourceBlockRead(d->source, json, d->tokens[ENV_SOURCE], &error) == EDW_JSON_NO_TOKEN)
 		return EdwBadJson(reason, error, "the message");
 	if (EdwSourceBlockIsSignal(d->source, json))
@@ -515,7 +561,7 @@ may_be_envelope(JsonDecoder *d, EdwJsonToken root)
 
 static EdwDecodeResult
 decode_value(JsonDecoder *d, EdwSource *source, const EdwMessage *message,
-			 EdwChange *change, EdwReason *reason)
+			 bool trust_prefix, EdwChange *change, EdwReason *reason)
 {
 	EdwJsonToken root;
 	EdwJsonToken end;
@@ -523,7 +569,7 @@ decode_value(JsonDecoder *d, EdwSource *source, const EdwMessage *message,
 	EdwJsonError error;
 
 	error = EdwSchemaLoad(d->row->schemas, d->json, message->value, message->value_len,
-						  &root, &end, &schema);
+						  trust_prefix, &root, &end, &schema);
 	if (error != EDW_JSON_OK)
 		return EdwBadJson(reason, error, "the message");
 	if (EdwJsonChar(d->json, root) != '{')
@@ -544,14 +590,18 @@ decode_value(JsonDecoder *d, EdwSource *source, const EdwMessage *message,
 	{
 		const char *notice;
 
-		if (!walk_envelope(d, root, end, &error))
+		if (!walk_envelope(d, root, end, change, reason, &error))
 			return EdwBadJson(reason, error, "the message");
 		if (has(d, ENV_OP) && (has(d, ENV_SOURCE) || has(d, ENV_AFTER) || has(d, ENV_BEFORE)))
 			return decode_envelope(d, source, message, change, reason);
 		notice = kind_of_notice(d);
 		if (notice != NULL)
 			return EdwSkipMessage(reason, notice, "a message of Debezium's own");
+		EdwRowForget(d->row, change);
+		EdwSourceBlockClear(d->source);
 	}
+	d->expect_envelope = false;
+	d->row->in_envelope = false;
 	return decode_flat(d, source, message, root, end, change, reason);
 }
 
@@ -578,7 +628,8 @@ decode_json(EdwDecoder *decoder, EdwSource *source, const EdwMessage *message,
 	reason->sqlerrcode = 0;
 	reason->detail[0] = '\0';
 	reason->hint[0] = '\0';
-	start_change(d, change);
+	reset_change(d, change);
+	EdwRowStart(d->row, change);
 	if (strncmp(d->topic, "__debezium-heartbeat", 20) == 0)
 		return EdwSkipMessage(reason, "heartbeat", "a heartbeat");
 
@@ -586,7 +637,14 @@ decode_json(EdwDecoder *decoder, EdwSource *source, const EdwMessage *message,
 	if (result != EDW_EVENT)
 		return result;
 	if (message->value != NULL)
-		result = decode_value(d, source, message, change, reason);
+		result = decode_value(d, source, message, true, change, reason);
+	if (message->value != NULL && result == EDW_BAD && d->row->schemas->knew_prefix)
+	{
+		/* only its beginning may be that of the messages before */
+		EdwRowForget(d->row, change);
+		reset_change(d, change);
+		result = decode_value(d, source, message, false, change, reason);
+	}
 	if (message->value == NULL || (result == EDW_SKIP && reason->code == NULL))
 		result = decode_tombstone(d, message, change, reason);
 	return result;

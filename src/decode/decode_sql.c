@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "parser/parse_type.h"
 #include "portability/instr_time.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
@@ -23,6 +24,7 @@
 
 PG_FUNCTION_INFO_V1(edw_stream_decode_message);
 PG_FUNCTION_INFO_V1(edw_stream_decode_transaction_mark);
+PG_FUNCTION_INFO_V1(edw_stream_decode_messages);
 PG_FUNCTION_INFO_V1(edw_stream_decode_benchmark);
 
 /* a source that has nothing but the headers of the message at hand */
@@ -423,6 +425,27 @@ find_format(const char *format)
 			 errhint("Formats are %s.", list.data)));
 }
 
+/* Decode a message and append the outcome as a JSON object. */
+static void
+add_outcome(StringInfo out, EdwDecoder *decoder, SqlSource *source,
+			const EdwMessage *message, EdwChange *change, const EdwInputDesc *desc,
+			char **labels)
+{
+	static const char *const results[] = {"event", "skip", "bad", "misconfigured"};
+	EdwReason	reason;
+	EdwDecodeResult result = decoder->ops->decode(decoder, &source->base, message,
+												  change, &reason);
+
+	appendStringInfoChar(out, '{');
+	add_text(out, "result", results[result]);
+	if (result == EDW_EVENT)
+		add_change(out, desc, labels, change);
+	else
+		add_reason(out, &reason);
+	add_unmapped(out, decoder);
+	appendStringInfoChar(out, '}');
+}
+
 /*
  * decode_message(format text, topic text, key, value, headers jsonb, columns jsonb,
  * modes jsonb): key and value are both text or both bytea. Not strict.
@@ -430,15 +453,11 @@ find_format(const char *format)
 Datum
 edw_stream_decode_message(PG_FUNCTION_ARGS)
 {
-	static const char *const results[] = {"event", "skip", "bad", "misconfigured"};
 	const EdwDecoderOps *ops;
 	EdwDecoderConfig config = {0};
 	EdwMessage	message = {0};
 	SqlSource	source = {0};
-	EdwDecoder *decoder;
 	EdwChange	change;
-	EdwReason	reason;
-	EdwDecodeResult result;
 	char	  **labels;
 	StringInfoData out;
 
@@ -458,19 +477,74 @@ edw_stream_decode_message(PG_FUNCTION_ARGS)
 	message.value = message_bytes(fcinfo, 3, &message.value_len);
 	message.native = &source;
 
-	decoder = ops->open(&config);
 	EdwChangeInit(&change, config.desc);
-	result = ops->decode(decoder, &source.base, &message, &change, &reason);
+	initStringInfo(&out);
+	add_outcome(&out, ops->open(&config), &source, &message, &change, config.desc, labels);
+	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+}
+
+/* An array of texts, NULL where one is null. */
+static char **
+text_array(ArrayType *array, int *n)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	char	  **texts;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, n);
+	texts = palloc0(sizeof(char *) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		if (!nulls[i])
+			texts[i] = TextDatumGetCString(elements[i]);
+	return texts;
+}
+
+/* The arguments of the two functions below: format, messages, columns. */
+static EdwDecoder *
+open_for_test(FunctionCallInfo fcinfo, int columns_arg, EdwDecoderConfig *config,
+			  EdwChange *change, char ***labels)
+{
+	EdwDecoder *decoder;
+
+	config->topic = "test";
+	config->desc = read_columns(PG_GETARG_JSONB_P(columns_arg), labels);
+	decoder = find_format(text_to_cstring(PG_GETARG_TEXT_PP(0)))->open(config);
+	EdwChangeInit(change, config->desc);
+	return decoder;
+}
+
+/*
+ * decode_messages(format text, keys text[], values text[], columns jsonb): all by one
+ * decoder, which learns from one for the next; an array of outcomes. For the tests;
+ * declared nowhere.
+ */
+Datum
+edw_stream_decode_messages(PG_FUNCTION_ARGS)
+{
+	EdwDecoderConfig config = {0};
+	SqlSource	source = {.base.ops = &sql_source_ops};
+	EdwChange	change;
+	char	  **labels;
+	EdwDecoder *decoder = open_for_test(fcinfo, 3, &config, &change, &labels);
+	StringInfoData out;
+	int			n;
+	int			nkeys;
+	char	  **keys = text_array(PG_GETARG_ARRAYTYPE_P(1), &nkeys);
+	char	  **values = text_array(PG_GETARG_ARRAYTYPE_P(2), &n);
 
 	initStringInfo(&out);
-	appendStringInfoChar(&out, '{');
-	add_text(&out, "result", results[result]);
-	if (result == EDW_EVENT)
-		add_change(&out, config.desc, labels, &change);
-	else
-		add_reason(&out, &reason);
-	add_unmapped(&out, decoder);
-	appendStringInfoChar(&out, '}');
+	for (int i = 0; i < Min(n, nkeys); i++)
+	{
+		EdwMessage	message = {.topic = "test", .timestamp_ms = -1, .native = &source};
+
+		message.key = keys[i];
+		message.key_len = keys[i] ? (int) strlen(keys[i]) : -1;
+		message.value = values[i];
+		message.value_len = values[i] ? (int) strlen(values[i]) : -1;
+		appendStringInfoString(&out, i ? ", " : "[");
+		add_outcome(&out, decoder, &source, &message, &change, config.desc, labels);
+	}
+	appendStringInfoString(&out, n > 0 ? "]" : "[]");
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
 }
 
@@ -482,32 +556,27 @@ edw_stream_decode_message(PG_FUNCTION_ARGS)
 Datum
 edw_stream_decode_benchmark(PG_FUNCTION_ARGS)
 {
-	const EdwDecoderOps *ops = find_format(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	int			n = PG_GETARG_INT32(1);
-	EdwDecoderConfig config = {.topic = "benchmark"};
-	EdwMessage	message = {.topic = "benchmark", .timestamp_ms = -1};
+	EdwDecoderConfig config = {0};
 	SqlSource	source = {.base.ops = &sql_source_ops};
+	EdwMessage	message = {.topic = "test", .timestamp_ms = -1, .native = &source};
+	EdwChange	change;
+	char	  **labels;
+	EdwDecoder *decoder = open_for_test(fcinfo, 4, &config, &change, &labels);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "decode benchmark",
 												  ALLOCSET_DEFAULT_SIZES);
-	EdwDecoder *decoder;
-	EdwChange	change;
 	EdwReason	reason;
-	char	  **labels;
 	instr_time	begin;
 	instr_time	end;
 
-	config.desc = read_columns(PG_GETARG_JSONB_P(4), &labels);
 	message.key = message_bytes(fcinfo, 2, &message.key_len);
 	message.value = message_bytes(fcinfo, 3, &message.value_len);
-	message.native = &source;
-	decoder = ops->open(&config);
-	EdwChangeInit(&change, config.desc);
-
 	INSTR_TIME_SET_CURRENT(begin);
 	for (int i = 0; i < n; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
-		EdwDecodeResult result = ops->decode(decoder, &source.base, &message, &change, &reason);
+		EdwDecodeResult result = decoder->ops->decode(decoder, &source.base, &message,
+													  &change, &reason);
 
 		MemoryContextSwitchTo(old);
 		if (result != EDW_EVENT)

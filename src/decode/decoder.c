@@ -171,7 +171,7 @@ EdwDecodeTransactionMark(const EdwMessage *message, EdwTransactionMark *mark,
 	if (message->value == NULL)
 		return EdwSkipMessage(reason, "tombstone_without_key", "a null value");
 	error = EdwSchemaLoad(r->schemas, r->json, message->value, message->value_len,
-						  &root, &end, &schema);
+						  true, &root, &end, &schema);
 	if (error == EDW_JSON_OK && find_fields(r, root, found, &error) != end &&
 		error == EDW_JSON_OK)
 		error = EDW_JSON_BAD_SYNTAX;

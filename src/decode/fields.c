@@ -44,6 +44,14 @@ EdwFieldAdd(EdwFieldSet *set, const char *name, int len, int id)
 	memcpy(field->name, name, len);
 	field->name[len] = '\0';
 	field->len = (uint32) len;
+	if (len < (int) sizeof(field->words))
+	{
+		char	   *words = (char *) field->words;
+
+		memcpy(words, name, len);
+		words[len] = '"';
+		memset(field->masks, 0xFF, len + 1);
+	}
 	field->id = id;
 	field->chain = set->buckets[bucket];
 	set->buckets[bucket] = field;

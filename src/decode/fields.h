@@ -23,6 +23,11 @@ typedef struct EdwField
 {
 	char	   *name;			/* as in JSON without escapes, UTF-8 */
 	uint32		len;
+
+	/* the name with its closing quote as two words, if it fits into them */
+	uint64		words[2];
+	uint64		masks[2];		/* both 0 if it does not */
+
 	int			id;				/* the caller's; -1: nobody wants it */
 	int			tag;			/* the caller's, too; 0: nothing special */
 	const struct EdwFieldType *type;	/* from the message's schema, or NULL */
@@ -66,10 +71,20 @@ EdwFieldLookup(EdwFieldSet *set, const EdwJson *json, EdwJsonToken key,
 	{
 		uint32		begin = json->starts[key] + 1;
 
+		if (guess->masks[0] != 0)
+		{
+			uint64		words[2];
+
+			/* may read into the padding, never beyond */
+			memcpy(words, json->buf + begin, sizeof(words));
+			if ((((words[0] ^ guess->words[0]) & guess->masks[0]) |
+				 ((words[1] ^ guess->words[1]) & guess->masks[1])) == 0)
+				return guess;
+		}
 		/* one byte for the closing quote */
-		if (begin + guess->len < json->length &&
-			json->buf[begin + guess->len] == '"' &&
-			memcmp(json->buf + begin, guess->name, guess->len) == 0)
+		else if (begin + guess->len < json->length &&
+				 json->buf[begin + guess->len] == '"' &&
+				 memcmp(json->buf + begin, guess->name, guess->len) == 0)
 			return guess;
 	}
 	return EdwFieldLookupSlowly(set, json, key, previous);

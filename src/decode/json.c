@@ -99,6 +99,8 @@ scalar_is_valid(const EdwJson *json, EdwJsonToken token)
 		return true;
 	if (token >= json->ntokens)
 		return false;
+	if (EdwJsonIsPlainScalar(json, token))
+		return true;
 	len = EdwJsonScalar(json, token, &text);
 	return EdwJsonIsNumber(text, len) || EdwJsonIsLiteral(text, len);
 }

@@ -140,11 +140,32 @@ EdwJsonStringRaw(const EdwJson *json, EdwJsonToken token, const char **text)
 	return len - 2;
 }
 
+/* Is a scalar one of the common ones: a positive integer, null, true or false? */
+static inline bool
+EdwJsonIsPlainScalar(const EdwJson *json, EdwJsonToken token)
+{
+	const char *p = json->buf + json->starts[token];
+	const char *end = json->buf + json->starts[token + 1];
+
+	if (*p >= '1' && *p <= '9')
+	{
+		do
+			p++;
+		while (*p >= '0' && *p <= '9');
+		return p == end;
+	}
+	/* the buffer is padded, so that four bytes are always there */
+	return (end - p == 4 && (memcmp(p, "null", 4) == 0 || memcmp(p, "true", 4) == 0)) ||
+		(end - p == 5 && memcmp(p, "false", 5) == 0);
+}
+
 /* The token after the value at token: see EdwJsonSkipNested. */
 static inline EdwJsonToken
 EdwJsonSkip(const EdwJson *json, EdwJsonToken token, EdwJsonError *error)
 {
-	if (EdwJsonChar(json, token) == '"')
+	char		c = EdwJsonChar(json, token);
+
+	if (c == '"' || (c != '\0' && EdwJsonIsPlainScalar(json, token)))
 		return token + 1;
 	return EdwJsonSkipNested(json, token, error);
 }

@@ -142,6 +142,18 @@ EdwRowStart(EdwRowReader *row, EdwChange *change)
 	row->sequence = row->deleted = row->op = row->event_time = EDW_JSON_NO_TOKEN;
 }
 
+void
+EdwRowForget(EdwRowReader *row, EdwChange *change)
+{
+	for (int i = 0; i < row->desc->ncolumns; i++)
+		if (!row->claimed[i])
+		{
+			change->presence[i] = EDW_ABSENT;
+			change->nulls[i] = true;
+		}
+	row->sequence = row->deleted = row->op = row->event_time = EDW_JSON_NO_TOKEN;
+}
+
 /* Remember a name that no column wants. NULL when there are too many of them. */
 static EdwField *
 learn_field(EdwRowReader *row, const EdwJson *json, EdwJsonToken key)
@@ -188,7 +200,7 @@ note_tagged(EdwRowReader *row, int tag, EdwJsonToken value)
 			row->event_time = value;
 			break;
 		default:
-			if (row->source)
+			if (row->source && !row->in_envelope)
 				row->source->tokens[tag - EDW_TAG_SOURCE] = value;
 			break;
 	}
@@ -378,9 +390,9 @@ key_may_be_text(const EdwMessage *message)
 		memchr(message->key, '\0', message->key_len) == NULL;
 }
 
-EdwDecodeResult
-EdwRowReadKey(EdwRowReader *row, EdwJson *json, const EdwMessage *message,
-			  EdwChange *change, EdwReason *reason)
+static EdwDecodeResult
+read_key(EdwRowReader *row, EdwJson *json, const EdwMessage *message, bool trust_prefix,
+		 EdwChange *change, EdwReason *reason)
 {
 	EdwJsonToken root;
 	EdwJsonToken end;
@@ -389,12 +401,8 @@ EdwRowReadKey(EdwRowReader *row, EdwJson *json, const EdwMessage *message,
 	EdwJsonError error;
 	EdwDecodeResult result;
 
-	if (row->nkeys == 0 || message->key == NULL)
-		return EDW_EVENT;
-	row->reader->json = json;
-	row->reader->reason = reason;
 	error = EdwSchemaLoad(row->key_schemas, json, message->key, message->key_len,
-						  &root, &end, &schema);
+						  trust_prefix, &root, &end, &schema);
 	if (error == EDW_JSON_OK && EdwJsonChar(json, root) == '{')
 	{
 		EdwSchemaApply(row->key_schemas, schema, row->key_fields);
@@ -415,6 +423,25 @@ EdwRowReadKey(EdwRowReader *row, EdwJson *json, const EdwMessage *message,
 	EdwBadJson(reason, error, "the Kafka key");
 	reason->code = "bad_key";
 	return EDW_BAD;
+}
+
+EdwDecodeResult
+EdwRowReadKey(EdwRowReader *row, EdwJson *json, const EdwMessage *message,
+			  EdwChange *change, EdwReason *reason)
+{
+	EdwDecodeResult result;
+
+	if (row->nkeys == 0 || message->key == NULL)
+		return EDW_EVENT;
+	row->reader->json = json;
+	row->reader->reason = reason;
+	result = read_key(row, json, message, true, change, reason);
+	if (result == EDW_BAD && row->key_schemas->knew_prefix)
+	{
+		EdwRowStart(row, change);
+		result = read_key(row, json, message, false, change, reason);
+	}
+	return result;
 }
 
 EdwDecodeResult

@@ -59,6 +59,7 @@ typedef struct EdwRowReader
 	EdwJsonToken op;
 	EdwJsonToken event_time;
 	EdwSourceBlock *source;		/* of a flattened record's metadata */
+	bool		in_envelope;	/* such fields are the user's own */
 } EdwRowReader;
 
 /* plain: not Debezium's JSON. In the current context. */
@@ -68,6 +69,9 @@ extern EdwRowReader *EdwRowReaderMake(EdwDecoder *decoder, const EdwDecoderConfi
 
 /* Begin a message: nothing claimed, every column absent. */
 extern void EdwRowStart(EdwRowReader *row, EdwChange *change);
+
+/* Forget a row that was read, but not the Kafka key: the message is something else. */
+extern void EdwRowForget(EdwRowReader *row, EdwChange *change);
 
 /* Read the object at token. *after is the token after it. */
 extern EdwDecodeResult EdwRowRead(EdwRowReader *row, const EdwJson *json,

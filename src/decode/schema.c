@@ -373,13 +373,15 @@ load_payload(EdwJson *json, const char *text, int len, EdwJsonToken *root,
 
 EdwJsonError
 EdwSchemaLoad(EdwSchemaCache *cache, EdwJson *json, const char *text, int len,
+			  bool trust_prefix,
 			  EdwJsonToken *root, EdwJsonToken *end, EdwSchema **schema)
 {
 	EdwJsonToken schema_token;
 	EdwJsonToken payload;
 	EdwJsonError error;
 
-	for (int i = 0; i < EDW_SCHEMAS_KEPT && cache->schemas[i] != NULL; i++)
+	cache->knew_prefix = false;
+	for (int i = 0; trust_prefix && i < EDW_SCHEMAS_KEPT && cache->schemas[i] != NULL; i++)
 	{
 		EdwSchema  *known = cache->schemas[i];
 
@@ -389,6 +391,7 @@ EdwSchemaLoad(EdwSchemaCache *cache, EdwJson *json, const char *text, int len,
 			if (i > 0)
 				move_to_front(cache, known, i);
 			*schema = known;
+			cache->knew_prefix = true;
 			return load_payload(json, text + known->prefix_len, len - known->prefix_len,
 								root, end);
 		}

@@ -40,6 +40,7 @@ typedef struct EdwSchemaCache
 	MemoryContext context;
 	EdwSchema  *schemas[EDW_SCHEMAS_KEPT];	/* the last used first */
 	EdwSchema  *applied;		/* the one whose types stand in the field set */
+	bool		knew_prefix;	/* the last load read the payload alone */
 } EdwSchemaCache;
 
 extern EdwSchemaCache *EdwSchemaCacheMake(void);
@@ -48,10 +49,11 @@ extern EdwSchemaCache *EdwSchemaCacheMake(void);
  * Load a message into json. *root is the token of what it carries: the payload
  * of {"schema":…,"payload":…}, else the message itself; *schema its schema or NULL.
  * What is in there is the caller's to walk: it is a whole message only if that value
- * ends at the token *end.
+ * ends at the token *end. If it does not, and knew_prefix is set, the message may be another
+ * one with the same beginning: load it again with trust_prefix false.
  */
 extern EdwJsonError EdwSchemaLoad(EdwSchemaCache *cache, EdwJson *json,
-								  const char *text, int len,
+								  const char *text, int len, bool trust_prefix,
 								  EdwJsonToken *root, EdwJsonToken *end,
 								  EdwSchema **schema);
 

@@ -272,7 +272,8 @@ static bool
 next_in_sequence(const char **p, const char *end, uint64 *number)
 {
 	*number = 0;
-	while (*p < end && strchr("[],\\\" ", **p) != NULL)
+	while (*p < end && (**p == '[' || **p == ']' || **p == ',' || **p == '\\' ||
+						**p == '"' || **p == ' '))
 		(*p)++;
 	if (end - *p >= 4 && memcmp(*p, "null", 4) == 0)
 	{

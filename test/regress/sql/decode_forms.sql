@@ -78,3 +78,29 @@ SELECT pg_temp.d('{"id":1}', modes => '{"sequence": "seq"}', format => 'json')->
 SELECT pg_temp.d('{"id":1}', modes => '{"sequence": "header:v"}', headers => '{"v": "17"}')->>'position' AS position, pg_temp.d('{"id":1}', modes => '{"sequence": "header:v"}')->>'reason' AS reason;
 SELECT pg_temp.d('{"before":{"id":1,"seq":8},"after":{"id":1,"seq":9},"source":{"connector":"postgresql","lsn":7},"op":"u"}', modes => '{"sequence": "seq", "want_old_key": true}');
 SELECT pg_temp.d('{"before":{"id":1,"seq":8},"after":null,"source":{"connector":"postgresql","lsn":7},"op":"d"}', modes => '{"sequence": "seq"}');
+
+-- one decoder for messages of all forms in turn: what it expects is never what it says
+CREATE FUNCTION pg_temp.decode_messages(format text, keys text[], messages text[], columns jsonb) RETURNS jsonb
+	AS '$libdir/edw_stream', 'edw_stream_decode_messages' LANGUAGE C;
+CREATE TEMP TABLE form (n serial, key text, value text);
+INSERT INTO form (key, value)
+SELECT k, v FROM (VALUES ('{"id":1}', '{"id":1,"c":"x"}'), ('{"id":1}', '{"before":null,"after":{"id":1,"c":"y","__lsn":4},"source":{"connector":"postgresql","lsn":7},"op":"c"}'),
+	('{"id":2}', '{"before":null,"after":{"c":"z","id":2},"source":{"connector":"postgresql","lsn":8},"op":"u"}'), ('{"id":2}', '{"before":{"id":2},"after":null,"source":{"connector":"postgresql","lsn":9},"op":"d"}'), ('{"id":2}', NULL),
+	('{"id":3}', '{"after":{"id":1,"c":"odd"},"id":3,"c":"flat with a field after"}'), ('{"id":3}', '{"after":{"id":"not a number"},"id":3,"c":"flat"}'), ('{"id":3}', '{"source":{"lsn":1},"c":"flat","id":3}'),
+	('{"id":4}', '{"before":null,"after":{"id":4,"c":"first"},"after":{"id":4},"source":{"connector":"postgresql","lsn":7},"op":"c"}'), ('{"id":4}', '{"op":"u","source":{"lsn":7},"after":{"id":4,"c":"other order"}}'),
+	(NULL, '{"before":null,"after":{"id":"x","c":"bad"},"source":{"connector":"postgresql","lsn":7},"op":"c"}'), ('{"id":5}', '{"before":null,"after":{"id":5,"c":"broken"},"source":{"connector":"postgresql","lsn":7},"op":"c"'),
+	('{"id":5}', '{"schema":{"type":"struct","fields":[{"type":"string","field":"c"}]},"payload":{"id":5,"c":"enveloped"}}'), ('{"id":5}', '{"schema":{"type":"struct","fields":[{"type":"string","field":"c"}]},"payload":{"id":5,"c":"broken"}'),
+	('{"id":5}', '{"schema":{"type":"struct","fields":[{"type":"string","field":"c"}]},"payload":{"id":5,"c":"broken"}}}'), ('{"id":5}', '{"schema":{"type":"struct","fields":[{"type":"string","field":"c"}]},"payload":{"id":5,"c":"broken"},"x":1}'),
+	('{"id":5}', '{"schema":{"type":"struct","fields":[{"type":"string","field":"c"}]},"payload":null}'), ('{"id":5}', '{"schema":{"type":"struct","fields":[{"type":"string","field":"c"}]},"payload":'),
+	('{"id":6}', '{"schema":{"type":"struct","fields":[{"type":"bytes","field":"c"}]},"payload":{"id":6,"c":"3q2+7w=="}}'), ('{"id":7}', '{"id":7,"c":"3q2+7w=="}'), ('{"id":8}', '{"before":null,"after":null,"source":{"connector":"postgresql","lsn":7},"op":"t"}'), ('{"id":9}', '{"ts_ms":1}')) v (k, v);
+-- every pair of them, so that each comes after each
+CREATE TEMP TABLE pair AS
+SELECT row_number() OVER (ORDER BY a.n, b.n, half) AS o, half, CASE half WHEN 1 THEN a.key ELSE b.key END AS key, CASE half WHEN 1 THEN a.value ELSE b.value END AS value
+FROM form a, form b, generate_series(1, 2) half;
+SELECT count(*) AS messages, count(*) FILTER (WHERE one - 'unmapped' IS DISTINCT FROM alone - 'unmapped') AS different
+FROM (SELECT array_agg(key ORDER BY o) AS keys, array_agg(value ORDER BY o) AS messages FROM pair) f,
+	LATERAL (SELECT '{"id": {"type": "int", "key": true}, "c": "text"}'::jsonb) c (columns),
+	jsonb_array_elements(pg_temp.decode_messages('debezium-json', keys, messages, columns)) WITH ORDINALITY AS o (one, n),
+	LATERAL (SELECT edw_stream.decode_message('debezium-json', 'test', keys[n], messages[n], NULL, columns)) a (alone);
+SELECT n, d->>'result' AS result, d->>'op' AS op, d->'values' AS values, d->>'reason' AS reason, d->>'position' AS position
+FROM form, edw_stream.decode_message('debezium-json', 'test', key, value, NULL, '{"id": {"type": "int", "key": true}, "c": "text"}') d ORDER BY n;

@@ -61,6 +61,23 @@ SELECT file, kafka_offset AS o, pg_temp.brief(d) AS values
 FROM decoded WHERE connector = 'dbzs' AND d->>'result' = 'event' ORDER BY file, o;
 \pset format aligned
 
+-- one decoder for all messages of a file, which learns from each for the next, says the same
+CREATE FUNCTION pg_temp.decode_messages(format text, keys text[], messages text[], columns jsonb) RETURNS jsonb
+	AS '$libdir/edw_stream', 'edw_stream_decode_messages' LANGUAGE C;
+SELECT connector, file, count(*) AS messages, count(*) FILTER (WHERE d - '{unmapped,key_departs,key_arrives}'::text[] IS DISTINCT FROM one - 'unmapped') AS different
+FROM (SELECT connector, file, columns, array_agg(key ORDER BY kafka_offset) AS keys, array_agg(value ORDER BY kafka_offset) AS messages
+		FROM message JOIN mapping USING (file) GROUP BY 1, 2, 3) f,
+	jsonb_array_elements(pg_temp.decode_messages('debezium-json', keys, messages, columns)) WITH ORDINALITY AS o (one, n)
+	JOIN LATERAL (SELECT d FROM decoded e WHERE e.connector = f.connector AND e.file = f.file AND e.kafka_offset = n - 1) e ON true
+GROUP BY 1, 2 ORDER BY 1, 2;
+-- even with and without schema in turn, and messages of all files mixed
+SELECT count(*) AS messages, count(*) FILTER (WHERE one - 'unmapped' IS DISTINCT FROM alone - 'unmapped') AS different
+FROM (SELECT array_agg(key ORDER BY o) AS keys, array_agg(value ORDER BY o) AS messages
+		FROM (SELECT key, value, md5(file || connector || kafka_offset) AS o FROM message, generate_series(1, 3)) m) f,
+	LATERAL (SELECT '{"id": "text", "a": "text", "b": "text", "e": "text", "status": "text", "ts": "timestamp", "ia": "int[]"}'::jsonb) c (columns),
+	jsonb_array_elements(pg_temp.decode_messages('debezium-json', keys, messages, columns)) WITH ORDINALITY AS o (one, n),
+	LATERAL (SELECT edw_stream.decode_message('debezium-json', 'test', keys[n], messages[n], NULL, columns)) a (alone);
+
 -- one source, one identity
 SELECT connector, count(DISTINCT d->>'identity') FROM decoded WHERE d ? 'identity' GROUP BY 1 ORDER BY 1;
 
