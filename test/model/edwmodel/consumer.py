@@ -86,7 +86,7 @@ class Consumer:
         paired = partition.last_delete is not None and partition.last_delete == m.key
         partition.last_delete = None
         entry = target.entries.get(m.event.key)
-        if paired or entry is None or entry.row is None:
+        if self.p.on_delete == 'ignore' or paired or entry is None or entry.row is None:
             return 'unchanged'
         self.delete(entry)
         entry.reopened = True
@@ -95,14 +95,15 @@ class Consumer:
         return 'deleted'
 
     def delete(self, entry):
-        if self.p.on_delete != 'ignore':
-            entry.row = None
+        entry.row = None
 
     def change(self, m, partition, target):
         position = self.position(m, partition)
         event = m.event
         if event.op == 't':
             return self.truncate(target, position)
+        if event.op == 'd' and self.p.on_delete == 'ignore':
+            return 'ignored'
         entry = target.entries.setdefault(event.key, Entry())
         if position is None:
             self.write(target, entry, event)

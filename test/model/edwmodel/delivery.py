@@ -138,13 +138,20 @@ class Delivery:
 
     def whole_until(self, order):
         """For each message: is no source transaction unfinished before it?"""
-        whole, unfinished = [], set()
+        waits_for = {}          # transaction -> its changes, marks included
+        for e in self.log:
+            if e.streamed():
+                waits_for.setdefault((e.epoch, e.txid), set()).add(e.number)
+        whole, unfinished = [], {}
         for m in order:
             whole.append(not unfinished)
-            if m.kind == 'begin':
-                unfinished.add(m.event.txid)
-            elif m.kind == 'end':
-                unfinished.discard(m.event.txid)
+            if m.event.streamed() and self.p.transaction_topic:
+                transaction = (m.event.epoch, m.event.txid)
+                if m.kind == 'begin' or transaction not in unfinished:
+                    unfinished[transaction] = set(waits_for[transaction])
+                unfinished[transaction].discard(m.event.number)
+                if not unfinished[transaction]:
+                    del unfinished[transaction]
         return whole
 
     def lagging(self, messages):

@@ -136,8 +136,9 @@ class Profile:
         if self.shifts or self.duplicate_inserts or self.resnapshots:
             # what a dropped column of a moved or unseen row holds is nobody's business
             self.drop_column = False
-        if self.transaction_topic and self.grow:
-            self.lag = False
+        if self.transaction_topic:
+            # a drain, which growing needs, waits for what an open transaction lacks
+            self.grow = False
         if self.on_delete == 'ignore':
             # the target then keeps what the source has forgotten: nothing to
             # compare with once keys are used again in ways of their own
