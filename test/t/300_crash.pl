@@ -145,12 +145,16 @@ foreach my $i (0 .. $#order)
 		usleep(rand 100_000);
 	}
 	my $what = $order[$i];
+	my $started = time();
 	$done{$what}++ if $how{$what}->();
+	my $down = time() - $started;
 	if (!wait_for_progress($before, "kill $i of a $what"))
 	{
 		$ok = 0;
 		last;
 	}
+	note sprintf 'kill %d, a %s: %.1f s, and %.1f s until events flow', $i, $what, $down,
+	  time() - $started - $down;
 }
 note join ', ', map { "$_ killed $done{$_} times" } sort keys %done;
 ok($ok, "events flow again after each of $kills kills");
@@ -171,13 +175,13 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM edw_stream.stream WHERE st
 is($node->safe_psql('postgres', 'SELECT count(*) FROM edw_stream.dead_letter'), '0', 'no dead letters');
 foreach my $table (@tables)
 {
-	my $columns = $node->safe_psql('postgres', qq{
-		SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-		WHERE attrelid = 'expected_$table->{name}'::regclass AND attnum > 0});
 	foreach my $kind ([ '', 'equals the source' ], [ '_log', 'has every message once' ])
 	{
 		my ($suffix, $name) = @$kind;
 		my $t = "$table->{name}$suffix";
+		my $columns = $node->safe_psql('postgres', qq{
+			SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+			WHERE attrelid = 'expected_$t'::regclass AND attnum > 0});
 		is($node->safe_psql('postgres', qq{
 			SELECT 'surplus', * FROM (SELECT $columns FROM $t EXCEPT ALL SELECT $columns FROM expected_$t) s
 			UNION ALL
