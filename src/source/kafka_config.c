@@ -27,6 +27,8 @@ static const Setting defaults[] = {
 	{"client.id", "edw_stream"},
 	{"topic.metadata.refresh.interval.ms", "30000"},
 	{"socket.keepalive.enable", "true"},
+	/* its default lets a broker be back for ten seconds before it is noticed */
+	{"reconnect.backoff.max.ms", "2000"},
 	{"log.connection.close", "false"},
 	{"isolation.level", "read_committed"},
 	/* an empty fetch holds back partitions that were assigned meanwhile */
@@ -83,7 +85,7 @@ static bool
 set_memory(rd_kafka_conf_t *conf, Size memory, EdwSourceError *error)
 {
 	int64		kb = Max((int64) (memory / 1024), 64);
-	int64		fetch = Min(Max(kb * 1024 / 16, 32 * 1024), 16 * 1024 * 1024);
+	int64		fetch = Min(Max(kb * 1024 / 32, 32 * 1024), 16 * 1024 * 1024);
 
 	return set_number(conf, "queued.max.messages.kbytes", Min(kb / 2, 1024 * 1024), error) &&
 		set_number(conf, "queued.min.messages", Min(Max(kb, 64), 10000000), error) &&

@@ -112,7 +112,7 @@ typedef struct EdwKafkaSource
 	EdwTopicList *topics;		/* the latest listing */
 	bool		topics_unread;	/* list_partitions may return it at once */
 	uint64		ticket;			/* of the listing that list_partitions waits for */
-	int			missing_topics; /* listings in a row that lacked a topic */
+	TimestampTz missing_since;	/* listings lack a topic since then, 0: none */
 	uint32		asked[EDW_LOOKUP_KINDS];	/* hash of what is being asked, 0 none */
 
 	EdwPartitionPosition *ends; /* before timestamps were asked for … */

@@ -7,11 +7,12 @@
  * The thread has all signals blocked, and runs nothing of PostgreSQL: postgres.h
  * must not be included here (its printf family and strerror are not for threads).
  *
- * Life: LookupOpen → thread → LookupClose. If the thread waits for work, Close
- * ends and joins it, then destroys the handle. If it is inside a call, Close detaches it
- * and the thread destroys the handle when the call is over: an orphan. A process
- * waits a moment for its orphans before exit(), so that librdkafka's threads do not outlive
- * what exit() tears down.
+ * Life: LookupOpen → thread → LookupClose tells the thread to end. The thread destroys
+ * the handle, and Close waits for that, but not for long: the thread may be inside a call
+ * that blocks, and rd_kafka_destroy itself can hang when a topic was deleted under
+ * the consumer (librdkafka's issue 4362). Such a thread is left alone: an orphan.
+ * A process waits a moment for its orphans before exit(), so that librdkafka's threads do
+ * not outlive what exit() tears down.
  */
 #include "source/kafka_lookup.h"
 
@@ -26,7 +27,8 @@
 #define COMMIT_MS			1000	/* between commits to the group */
 #define UNKNOWN_TOPIC_TRIES	4		/* a new topic takes a moment to be known everywhere */
 #define UNKNOWN_TOPIC_MS	250
-#define LAST_COMMIT_MS		60		/* Close waits so long for the last commit to the group */
+#define LAST_COMMIT_MS		50		/* the last commit to the group may take so long */
+#define CLOSE_MS			90		/* Close waits so long for the thread */
 
 /* how long each attempt waits for the broker: short first, so that Close finds it idle */
 static const int attempt_ms[] = {1000, 2000, 4000};
@@ -50,14 +52,11 @@ struct EdwKafkaLookup
 	int			ntopics;
 	rd_kafka_topic_t **topics;	/* handles: metadata asks for the local ones */
 
-	pthread_t	thread;
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
 
 	/* under the mutex */
 	bool		closing;
-	bool		in_call;		/* the thread is inside the library */
-	bool		orphan;
 	bool		outage;
 	Question	questions[EDW_LOOKUP_KINDS];
 	rd_kafka_topic_partition_list_t *commit;
@@ -69,9 +68,11 @@ struct EdwKafkaLookup
 	EdwKafkaListing listing;
 };
 
-/* of the process: threads that were left alone */
-static pthread_mutex_t orphan_mutex = PTHREAD_MUTEX_INITIALIZER;
-static int	orphans = 0;
+/* threads of the process; the mutex and condition are for their ends */
+static pthread_mutex_t threads_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t threads_cond = PTHREAD_COND_INITIALIZER;
+static int	threads = 0;
+static uint64_t ended = 0;		/* so many have ended so far */
 
 static int64_t
 now_ms(void)
@@ -148,7 +149,6 @@ ask_offsets(EdwKafkaLookup *l, Question *q)
 	rd_kafka_topic_partition_list_t *answer = NULL;
 
 	q->list = NULL;
-	l->in_call = true;
 	for (int i = 0; i < ATTEMPTS && !l->closing; i++)
 	{
 		pthread_mutex_unlock(&l->mutex);
@@ -163,7 +163,6 @@ ask_offsets(EdwKafkaLookup *l, Question *q)
 		if (!l->closing)
 			wait_until(l, now_ms() + 50);
 	}
-	l->in_call = false;
 	rd_kafka_topic_partition_list_destroy(asked);
 	if (err != RD_KAFKA_RESP_ERR_NO_ERROR && answer)
 	{
@@ -176,13 +175,18 @@ ask_offsets(EdwKafkaLookup *l, Question *q)
 	wake(l);
 }
 
+/* is a topic that is listed by name not there (yet)? */
 static bool
-metadata_has_unknown(const struct rd_kafka_metadata *metadata)
+lacks_topic(EdwKafkaLookup *l, const struct rd_kafka_metadata *metadata)
 {
-	for (int i = 0; i < metadata->topic_cnt; i++)
+	for (int i = 0; i < l->ntopics; i++)
 	{
-		if (metadata->topics[i].err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
-			metadata->topics[i].err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
+		bool		there = false;
+
+		for (int j = 0; j < metadata->topic_cnt && !there; j++)
+			there = metadata->topics[j].err == RD_KAFKA_RESP_ERR_NO_ERROR &&
+				strcmp(metadata->topics[j].topic, rd_kafka_topic_name(l->topics[i])) == 0;
+		if (!there)
 			return true;
 	}
 	return false;
@@ -197,7 +201,6 @@ ask_listing(EdwKafkaLookup *l)
 	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TIMED_OUT;
 	int			unknown = 0;
 
-	l->in_call = true;
 	for (int i = 0; i < ATTEMPTS && !l->closing;)
 	{
 		if (metadata)
@@ -213,8 +216,7 @@ ask_listing(EdwKafkaLookup *l)
 			if (!worth_another_attempt(err))
 				break;
 		}
-		else if (l->all || !metadata_has_unknown(metadata) ||
-				 ++unknown >= UNKNOWN_TOPIC_TRIES)
+		else if (!lacks_topic(l, metadata) || ++unknown >= UNKNOWN_TOPIC_TRIES)
 			break;
 		else if (!l->closing)
 			wait_until(l, now_ms() + UNKNOWN_TOPIC_MS);
@@ -222,7 +224,6 @@ ask_listing(EdwKafkaLookup *l)
 		if (err != RD_KAFKA_RESP_ERR_NO_ERROR && l->outage)
 			break;
 	}
-	l->in_call = false;
 
 	if (l->has_listing && l->listing.metadata)
 		rd_kafka_metadata_destroy(l->listing.metadata);
@@ -231,7 +232,8 @@ ask_listing(EdwKafkaLookup *l)
 	l->listing.metadata = metadata;
 	set_error(&l->listing.error, err);
 	l->next_refresh = now_ms() +
-		(err != RD_KAFKA_RESP_ERR_NO_ERROR || unknown > 0 ? RETRY_MS : l->refresh_ms);
+		(err != RD_KAFKA_RESP_ERR_NO_ERROR || unknown >= UNKNOWN_TOPIC_TRIES ?
+		 RETRY_MS : l->refresh_ms);
 	wake(l);
 }
 
@@ -282,11 +284,23 @@ next_question(EdwKafkaLookup *l)
 	return NULL;
 }
 
+static void
+send_last_commit(EdwKafkaLookup *l)
+{
+	rd_kafka_queue_t *reply = rd_kafka_queue_new(l->rk);
+	rd_kafka_event_t *event;
+
+	rd_kafka_commit_queue(l->rk, l->commit, reply, NULL, NULL);
+	event = rd_kafka_queue_poll(reply, LAST_COMMIT_MS);
+	if (event)
+		rd_kafka_event_destroy(event);
+	rd_kafka_queue_destroy(reply);
+}
+
 static void *
 thread_main(void *arg)
 {
 	EdwKafkaLookup *l = arg;
-	bool		orphan;
 
 	pthread_mutex_lock(&l->mutex);
 	while (!l->closing)
@@ -306,32 +320,44 @@ thread_main(void *arg)
 		else
 			wait_until(l, l->next_refresh);
 	}
-	orphan = l->orphan;
 	pthread_mutex_unlock(&l->mutex);
 
-	if (orphan)
-	{
-		destroy_all(l);
-		pthread_mutex_lock(&orphan_mutex);
-		orphans--;
-		pthread_mutex_unlock(&orphan_mutex);
-	}
+	if (l->commit && !l->outage)
+		send_last_commit(l);
+	destroy_all(l);
+	pthread_mutex_lock(&threads_mutex);
+	threads--;
+	ended++;
+	pthread_cond_broadcast(&threads_cond);
+	pthread_mutex_unlock(&threads_mutex);
 	return NULL;
 }
 
-/* pthread_create with every signal blocked in the new thread */
+/* Start the thread, detached, with every signal blocked in it. */
 static bool
 start_thread(EdwKafkaLookup *l)
 {
 	sigset_t	all;
 	sigset_t	saved;
+	pthread_t	thread;
 	int			rc;
 
+	pthread_mutex_lock(&threads_mutex);
+	threads++;
+	pthread_mutex_unlock(&threads_mutex);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &saved);
-	rc = pthread_create(&l->thread, NULL, thread_main, l);
+	rc = pthread_create(&thread, NULL, thread_main, l);
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
-	return rc == 0;
+	if (rc == 0)
+	{
+		pthread_detach(thread);
+		return true;
+	}
+	pthread_mutex_lock(&threads_mutex);
+	threads--;
+	pthread_mutex_unlock(&threads_mutex);
+	return false;
 }
 
 EdwKafkaLookup *
@@ -376,45 +402,48 @@ EdwKafkaLookupOpen(rd_kafka_t *rk, rd_kafka_queue_t *queue, int wake_fd,
 	return l;
 }
 
-/* the last commit would be lost with the handle: give it a moment, when it can arrive at all */
-static void
-send_last_commit(EdwKafkaLookup *l)
+/* Wait until one more thread has ended, or none is left; the mutex is held. */
+static bool
+wait_for_end(int64_t deadline)
 {
-	rd_kafka_queue_t *reply = rd_kafka_queue_new(l->rk);
-	rd_kafka_event_t *event;
+	struct timespec ts;
+	int64_t		left = deadline - now_ms();
 
-	rd_kafka_commit_queue(l->rk, l->commit, reply, NULL, NULL);
-	event = rd_kafka_queue_poll(reply, LAST_COMMIT_MS);
-	if (event)
-		rd_kafka_event_destroy(event);
-	rd_kafka_queue_destroy(reply);
+	if (left <= 0)
+		return false;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += left / 1000;
+	ts.tv_nsec += (left % 1000) * 1000000;
+	if (ts.tv_nsec >= 1000000000)
+	{
+		ts.tv_sec++;
+		ts.tv_nsec -= 1000000000;
+	}
+	pthread_cond_timedwait(&threads_cond, &threads_mutex, &ts);
+	return true;
 }
 
 void
 EdwKafkaLookupClose(EdwKafkaLookup *l)
 {
-	bool		orphan;
+	int64_t		deadline = now_ms() + CLOSE_MS;
+	uint64_t	ended_before;
+
+	pthread_mutex_lock(&threads_mutex);
+	ended_before = ended;
 
 	pthread_mutex_lock(&l->mutex);
 	l->closing = true;
-	orphan = l->in_call;
-	if (orphan)
-	{
-		l->orphan = true;
-		pthread_mutex_lock(&orphan_mutex);
-		orphans++;
-		pthread_mutex_unlock(&orphan_mutex);
-		pthread_detach(l->thread);
-	}
 	pthread_cond_signal(&l->cond);
 	pthread_mutex_unlock(&l->mutex);
-	if (orphan)
-		return;					/* l is the thread's alone from here on */
+	/* l is the thread's alone from here on */
 
-	pthread_join(l->thread, NULL);
-	if (l->commit && !l->outage)
-		send_last_commit(l);
-	destroy_all(l);
+	while (ended == ended_before && threads > 0)
+	{
+		if (!wait_for_end(deadline))
+			break;
+	}
+	pthread_mutex_unlock(&threads_mutex);
 }
 
 void
@@ -422,18 +451,13 @@ EdwKafkaLookupAwaitOrphans(int timeout_ms)
 {
 	int64_t		deadline = now_ms() + timeout_ms;
 
-	for (;;)
+	pthread_mutex_lock(&threads_mutex);
+	while (threads > 0)
 	{
-		int			left;
-		struct timespec nap = {0, 5000000};
-
-		pthread_mutex_lock(&orphan_mutex);
-		left = orphans;
-		pthread_mutex_unlock(&orphan_mutex);
-		if (left == 0 || now_ms() >= deadline)
-			return;
-		nanosleep(&nap, NULL);
+		if (!wait_for_end(deadline))
+			break;
 	}
+	pthread_mutex_unlock(&threads_mutex);
 }
 
 uint64_t

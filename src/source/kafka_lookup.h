@@ -8,10 +8,9 @@
  * thread per source asks instead; the backend's thread submits and collects and never waits.
  *
  * No PostgreSQL code runs in the thread: kafka_lookup.c does not include postgres.h.
- * What crosses is malloc'd, under the struct's mutex. The struct owns the handle,
- * the queue and the wake-up descriptor of the source, because when the source is
- * closed while the thread is inside a call, the thread is left alone with them and
- * destroys them itself when the call returns.
+ * What crosses is malloc'd, under the struct's mutex. The thread owns the handle,
+ * the queue and the wake-up descriptor of the source, and destroys them at the end,
+ * because that can take longer than a backend may wait.
  */
 #ifndef EDW_SOURCE_KAFKA_LOOKUP_H
 #define EDW_SOURCE_KAFKA_LOOKUP_H
@@ -65,12 +64,12 @@ extern EdwKafkaLookup *EdwKafkaLookupOpen(rd_kafka_t *rk, rd_kafka_queue_t *queu
 										  int ntopics, bool all, int refresh_ms);
 
 /*
- * Destroy everything at once, or leave it to the thread when that is inside a
- * call. Messages and events must have been destroyed before.
+ * Have the thread destroy everything and end; waits for that at most 100 ms. Messages
+ * and events must have been destroyed before.
  */
 extern void EdwKafkaLookupClose(EdwKafkaLookup *lookup);
 
-/* Wait for threads that were left alone, at most so long. Before exit(). */
+/* Wait for threads that have not ended yet, at most so long. Before exit(). */
 extern void EdwKafkaLookupAwaitOrphans(int timeout_ms);
 
 /* Ask for a listing soon; returns its ticket. */

@@ -18,9 +18,10 @@
 #include "regex/regex.h"
 #include "source/kafka_internal.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
-/* listings in a row, a second apart, that must lack a topic before it counts as deleted */
-#define MISSING_BELIEVED	3
+/* so long listings must lack a topic before it counts as deleted */
+#define MISSING_BELIEVED_MS	3000
 
 static bool
 compile_pattern(EdwKafkaSource *source, const char *pattern, EdwSourceError *error)
@@ -218,7 +219,11 @@ compare_listing(EdwKafkaSource *source, EdwTopicList *list)
 	{
 		EdwSourceNotice *notice;
 
-		if (++source->missing_topics != MISSING_BELIEVED || source->fatal)
+		if (source->missing_since == 0)
+			source->missing_since = GetCurrentTimestamp();
+		if (source->fatal || !TimestampDifferenceExceeds(source->missing_since,
+														 GetCurrentTimestamp(),
+														 MISSING_BELIEVED_MS))
 			return;
 		source->fatal = true;
 		notice = EdwKafkaAddNotice(source, EDW_NOTICE_FATAL, NULL);
@@ -226,7 +231,7 @@ compare_listing(EdwKafkaSource *source, EdwTopicList *list)
 		source->fatal_error = list->error;
 		return;
 	}
-	source->missing_topics = 0;
+	source->missing_since = 0;
 	if (list->result == EDW_SOURCE_OK && source->topics &&
 		source->topics->result == EDW_SOURCE_OK && !source->topics_unread &&
 		!same_positions(source->topics->positions, list->positions))
