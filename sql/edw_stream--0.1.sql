@@ -205,7 +205,7 @@ CREATE FUNCTION edw_stream.create_stream(name text, server name, topics text[],
 	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_create_stream' LANGUAGE C;
 
 CREATE FUNCTION edw_stream.drop_stream(stream text)
-	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_drop_stream' LANGUAGE C STRICT;
+	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_drop_stream' LANGUAGE C;
 
 CREATE FUNCTION edw_stream.map_table(stream text, target regclass,
 	topic text DEFAULT NULL, keys text[] DEFAULT NULL, columns jsonb DEFAULT NULL,
@@ -216,13 +216,13 @@ CREATE FUNCTION edw_stream.map_table(stream text, target regclass,
 	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_map_table' LANGUAGE C;
 
 CREATE FUNCTION edw_stream.unmap_table(stream text, target regclass)
-	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_unmap_table' LANGUAGE C STRICT;
+	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_unmap_table' LANGUAGE C;
 
 CREATE FUNCTION edw_stream.start(stream text)
-	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_start' LANGUAGE C STRICT;
+	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_start' LANGUAGE C;
 
 CREATE FUNCTION edw_stream.pause(stream text)
-	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_pause' LANGUAGE C STRICT;
+	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_pause' LANGUAGE C;
 
 /*
  * Running: src/pipeline
@@ -332,7 +332,10 @@ FROM edw_stream.stream s
 	LEFT JOIN edw_stream.inbox_partition i
 		ON i.stream = s.name AND i.topic = p.topic AND i.partition = p.partition AND s.server IS NULL
 	CROSS JOIN LATERAL (
-		SELECT coalesce(i.next_offset, edw_stream.partition_end(s.name, p.topic, p.partition))) e (end_offset)
+		SELECT CASE
+			WHEN s.server IS NULL THEN coalesce(i.next_offset, 0)	-- nothing was pushed yet
+			ELSE edw_stream.partition_end(s.name, p.topic, p.partition)
+		END) e (end_offset)
 WHERE pg_has_role(s.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
 
 CREATE VIEW edw_stream.streams WITH (security_barrier) AS

@@ -449,15 +449,6 @@ try_route(const NewMapping *mapping)
 }
 
 static void
-require_argument(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
-}
-
-static void
 check_new_mapping(FunctionCallInfo fcinfo, NewMapping *mapping)
 {
 	Relation	rel;
@@ -496,8 +487,8 @@ edw_stream_map_table(PG_FUNCTION_ARGS)
 {
 	NewMapping	mapping = {0};
 
-	require_argument(fcinfo, ARG_STREAM, "stream");
-	require_argument(fcinfo, ARG_TARGET, "target");
+	EdwRequireArgument(fcinfo, ARG_STREAM, "stream");
+	EdwRequireArgument(fcinfo, ARG_TARGET, "target");
 	mapping.target = PG_GETARG_OID(ARG_TARGET);
 	mapping.stream = EdwStreamLoadOwned(text_argument(fcinfo, ARG_STREAM), "FOR NO KEY UPDATE");
 	check_new_mapping(fcinfo, &mapping);
@@ -525,9 +516,15 @@ execute_for_mapping(const char *sql, const char *stream, Oid target)
 Datum
 edw_stream_unmap_table(PG_FUNCTION_ARGS)
 {
-	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Oid			target = PG_GETARG_OID(1);
-	char	   *name = get_rel_name(target);
+	char	   *stream;
+	Oid			target;
+	char	   *name;
+
+	EdwRequireArgument(fcinfo, 0, "stream");
+	EdwRequireArgument(fcinfo, 1, "target");
+	stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	target = PG_GETARG_OID(1);
+	name = get_rel_name(target);
 
 	(void) EdwStreamLoadOwned(stream, "FOR NO KEY UPDATE");
 	execute_for_mapping("DELETE FROM edw_stream.tombstone t USING edw_stream.mapping m"

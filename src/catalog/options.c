@@ -19,6 +19,15 @@
 /* varstr_levenshtein takes no longer strings */
 #define LONGEST_COMPARED	255
 
+void
+EdwRequireArgument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name)));
+}
+
 const char *
 EdwNearestName(const char *given, const char *const *names, int n)
 {

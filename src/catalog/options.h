@@ -1,14 +1,18 @@
 /*
  * options.h
- *		Reading options given as jsonb, with errors that help.
+ *		Reading arguments and options given as jsonb, with errors that help.
  *
  * Every unknown option is an ERROR that names the nearest known one (rule H1).
  */
 #ifndef EDW_CATALOG_OPTIONS_H
 #define EDW_CATALOG_OPTIONS_H
 
+#include "fmgr.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
+
+/* ERROR null_value_not_allowed when argument n of a SQL function, called name, is null */
+extern void EdwRequireArgument(FunctionCallInfo fcinfo, int n, const char *name);
 
 /* the nearest of n names to a misspelt one, or NULL when none is near */
 extern const char *EdwNearestName(const char *given, const char *const *names, int n);

@@ -46,13 +46,12 @@ typedef struct NewStream
 	EdwStreamOptions options;
 } NewStream;
 
-static void
-require_argument(FunctionCallInfo fcinfo, int n, const char *name)
+/* the stream that a function is called for */
+static char *
+stream_argument(FunctionCallInfo fcinfo)
 {
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
+	EdwRequireArgument(fcinfo, 0, "stream");
+	return text_to_cstring(PG_GETARG_TEXT_PP(0));
 }
 
 static void
@@ -154,8 +153,8 @@ check_new_stream(FunctionCallInfo fcinfo, NewStream *stream)
 {
 	ArrayType  *topics;
 
-	require_argument(fcinfo, 0, "name");
-	require_argument(fcinfo, 2, "topics");
+	EdwRequireArgument(fcinfo, 0, "name");
+	EdwRequireArgument(fcinfo, 2, "topics");
 	stream->name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	check_stream_name(stream->name);
 	check_not_there(stream->name);
@@ -253,7 +252,7 @@ execute_for_stream(const char *sql, const char *stream)
 Datum
 edw_stream_drop_stream(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *name = stream_argument(fcinfo);
 
 	(void) EdwStreamLoadOwned(name, "FOR UPDATE");
 	execute_for_stream("DELETE FROM edw_stream.tombstone USING edw_stream.mapping m"
@@ -286,7 +285,7 @@ check_has_mapping(const char *name)
 Datum
 edw_stream_start(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *name = stream_argument(fcinfo);
 	Oid			types[] = {TEXTOID, TEXTOID};
 	Datum		args[2];
 
@@ -313,7 +312,7 @@ edw_stream_start(PG_FUNCTION_ARGS)
 Datum
 edw_stream_pause(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *name = stream_argument(fcinfo);
 
 	(void) EdwStreamLoadOwned(name, "FOR NO KEY UPDATE");
 	execute_for_stream("UPDATE edw_stream.stream SET wanted_running = false"

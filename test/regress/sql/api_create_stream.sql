@@ -97,6 +97,12 @@ SELECT name, owner = current_user, server, topics, format, registry,
 FROM edw_stream.streams ORDER BY name;
 SELECT pg_temp.raises($$SELECT edw_stream.create_stream('s', NULL, '{a}')$$);
 
+-- no stream, no target
+SELECT pg_temp.raises($$SELECT edw_stream.start(NULL)$$);
+SELECT pg_temp.raises($$SELECT edw_stream.pause(NULL)$$);
+SELECT pg_temp.raises($$SELECT edw_stream.drop_stream(NULL)$$);
+SELECT pg_temp.raises($$SELECT edw_stream.unmap_table(NULL, 'pg_class')$$);
+SELECT pg_temp.raises($$SELECT edw_stream.unmap_table('s', NULL)$$);
 -- a stream that is not there
 SELECT pg_temp.raises($$SELECT edw_stream.start('ss')$$);
 SELECT pg_temp.raises($$SELECT edw_stream.pause('quite another')$$);
