@@ -72,6 +72,23 @@ $psql->quit;
 $node->safe_psql('postgres', q{SELECT edw_stream.start('s')});
 has_rows($node, 's', 2, 'and start applies what it had begun');
 
+# a worker that cannot even say what is wrong: started again with growing delays, visibly
+my $log = -s $node->logfile;
+$node->safe_psql('postgres', q{
+	ALTER TABLE edw_stream.stream RENAME COLUMN hint TO misplaced;
+	SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'edw_stream worker s/0'});
+$node->wait_until(q{SELECT max(failures) >= 6 FROM edw_stream.worker_status()}, 't', 'failures are counted');
+$node->wait_until(q{SELECT restart_at - now() BETWEEN '0.5 s' AND '2 s' FROM edw_stream.worker_status()
+	WHERE state = 'backoff' AND pid IS NULL}, 't', 'the next start is put off, by max_restart_delay at most');
+like($node->safe_psql('postgres', q{SELECT last_error FROM edw_stream.worker_status()}),
+	qr/column .*hint.* does not exist/, 'and the error can be read in SQL');
+$node->safe_psql('postgres', q{ALTER TABLE edw_stream.stream RENAME COLUMN misplaced TO hint});
+push_rows($node, 's', 7, 7);
+has_rows($node, 's', 3, 'when the cause is gone it goes on');
+$node->wait_until(q{SELECT failures FROM edw_stream.worker_status()}, 0, 'and the failures are forgotten');
+my @exits = PostgreSQL::Test::Utils::slurp_file($node->logfile, $log) =~ /edw_stream worker\" \(PID \d+\) exited with exit code 1/g;
+cmp_ok(scalar @exits, '<', 60, 'it did not spin: ' . @exits . ' exits');
+
 # the broker cannot be reached: backed off visibly, and stopped at once
 unreachable_stream($node, 'k', 2);
 runs($node, 'k/0,k/1,s/0', 'its workers run');
