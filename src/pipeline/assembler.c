@@ -4,7 +4,9 @@
  *
  * A transaction is complete when its END was read and as many of its events are held as
  * END counts in the collections that some mapping takes. Events are told apart by
- * total_order, so that a stretch that is delivered twice does not count twice.
+ * total_order, so that a stretch that is delivered twice does not count twice. Offsets are
+ * only committed between transactions, so an END whose BEGIN was not read is a redelivery's, or the
+ * first thing that the stream reads: there is nothing to wait for.
  * Transactions that were committed or given up are remembered for a while: what comes
  * of them later is a redelivery, and free to go.
  */
@@ -20,13 +22,8 @@
 /* finished transactions that are remembered */
 #define FINISHED_MAX	4096
 
-/* how far a transaction's events have come in one partition */
-typedef struct Progress
-{
-	struct Progress *next;
-	EdwPartition *partition;
-	int64		order;
-} Progress;
+/* a total_order above this is not remembered one by one */
+#define MAX_ORDER		(INT64CONST(8) * 16 * 1024 * 1024)
 
 typedef struct Transaction
 {
@@ -36,9 +33,11 @@ typedef struct Transaction
 	bool		began;			/* BEGIN was read */
 	int64		required;		/* events, by END; -1: not read yet */
 	int64		present;
-	Progress   *progress;
+	uint8	   *orders;			/* bitmap of the total_orders that were counted */
+	int64		orders_size;	/* in bytes */
 	TimestampTz first_seen;
 	bool		given_up;
+	bool		incomplete;		/* … and not because it was committed before */
 	int			held;			/* messages */
 } Transaction;
 
@@ -117,13 +116,9 @@ finish(EdwAssembler *assembler, Transaction *transaction)
 	*place = transaction->hash;
 	slot = hash_search(assembler->slots, &transaction->hash, HASH_FIND, NULL);
 	slot->index = -1;
-	while (transaction->progress != NULL)
-	{
-		Progress   *progress = transaction->progress;
-
-		transaction->progress = progress->next;
-		pfree(progress);
-	}
+	if (transaction->orders != NULL)
+		pfree(transaction->orders);
+	transaction->orders = NULL;
 	transaction->used = false;
 }
 
@@ -161,10 +156,25 @@ free_place(EdwAssembler *assembler)
 	return assembler->ntransactions++;
 }
 
-/* The transaction of that id, -1 when it is finished. */
-static int
-find_transaction(EdwAssembler *assembler, const char *txid)
+/*
+ * When a transaction's time began to run: in a worker when its first message was read, in a session,
+ * which comes and goes, when that was sent.
+ */
+static TimestampTz
+first_seen(EdwPipeline *pipeline, int index)
 {
+	int64		sent = pipeline->messages[index].timestamp_ms;
+
+	if (!pipeline->xact.session || sent <= 0)
+		return GetCurrentTimestamp();
+	return sent * 1000 - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
+
+/* The transaction of that id, -1 when it is finished. The message at index is of it. */
+static int
+find_transaction(EdwPipeline *pipeline, int index, const char *txid)
+{
+	EdwAssembler *assembler = pipeline->assembler;
 	uint64		hash = EdwTransactionHash(txid);
 	bool		found;
 	Slot	   *slot = hash_search(assembler->slots, &hash, HASH_ENTER, &found);
@@ -179,30 +189,37 @@ find_transaction(EdwAssembler *assembler, const char *txid)
 	strlcpy(transaction->txid, txid, sizeof(transaction->txid));
 	transaction->hash = hash;
 	transaction->required = -1;
-	transaction->first_seen = GetCurrentTimestamp();
+	transaction->first_seen = first_seen(pipeline, index);
 	return slot->index;
 }
 
-/* Is the event new, or one that was delivered before? */
+/*
+ * Is the event new, or one that was delivered before? That may have been in another
+ * partition, when the topic has grown since.
+ */
 static bool
-is_new_event(EdwAssembler *assembler, Transaction *transaction, EdwPartition *partition,
-			 int64 order)
+is_new_event(EdwAssembler *assembler, Transaction *transaction, int64 order)
 {
-	Progress   *progress = transaction->progress;
+	int64		byte = order / 8;
+	uint8		bit = 1 << (order % 8);
 
-	while (progress != NULL && progress->partition != partition)
-		progress = progress->next;
-	if (progress == NULL)
+	if (order < 0 || order > MAX_ORDER)
+		return true;
+	if (byte >= transaction->orders_size)
 	{
-		progress = MemoryContextAlloc(assembler->context, sizeof(Progress));
-		progress->partition = partition;
-		progress->order = -1;
-		progress->next = transaction->progress;
-		transaction->progress = progress;
+		int64		size = Max(byte + 1, Max(transaction->orders_size * 2, 16));
+
+		if (transaction->orders == NULL)
+			transaction->orders = MemoryContextAlloc(assembler->context, size);
+		else
+			transaction->orders = repalloc(transaction->orders, size);
+		memset(transaction->orders + transaction->orders_size, 0,
+			   size - transaction->orders_size);
+		transaction->orders_size = size;
 	}
-	if (order >= 0 && order <= progress->order)
+	if ((transaction->orders[byte] & bit) != 0)
 		return false;
-	progress->order = order;
+	transaction->orders[byte] |= bit;
 	return true;
 }
 
@@ -240,7 +257,7 @@ classify_mark(EdwPipeline *pipeline, int index)
 	if (pipeline->messages[index].value_len < 0 ||
 		EdwDecodeTransactionMark(&pipeline->messages[index], &mark, &reason) != EDW_EVENT)
 		return -1;
-	t = find_transaction(pipeline->assembler, mark.txid);
+	t = find_transaction(pipeline, index, mark.txid);
 	if (t < 0)
 		return -1;
 	transaction = &pipeline->assembler->transactions[t];
@@ -253,8 +270,8 @@ classify_mark(EdwPipeline *pipeline, int index)
 	for (int i = 0; i < mark.ncollections; i++)
 		if (is_carried(pipeline, mark.collections[i].collection))
 			transaction->required += mark.collections[i].count;
-	if (!transaction->began && transaction->present < transaction->required)
-		transaction->given_up = true;	/* reading began in its middle */
+	if (!transaction->began)
+		transaction->given_up = true;	/* reading, or a redelivery, began in its middle */
 	return t;
 }
 
@@ -271,12 +288,11 @@ classify_event(EdwPipeline *pipeline, int index, EdwTopic *topic)
 		EdwRunDecode(pipeline, index, topic, &reason) != EDW_EVENT ||
 		!change->in_transaction_block || change->txid[0] == '\0')
 		return -1;
-	t = find_transaction(pipeline->assembler, change->txid);
+	t = find_transaction(pipeline, index, change->txid);
 	if (t < 0)
 		return -1;
 	transaction = &pipeline->assembler->transactions[t];
-	if (is_new_event(pipeline->assembler, transaction, pipeline->held[index].partition,
-					 change->total_order))
+	if (is_new_event(pipeline->assembler, transaction, change->total_order))
 		transaction->present++;
 	return t;
 }
@@ -326,13 +342,15 @@ give_up_late(EdwPipeline *pipeline)
 	EdwAssembler *assembler = pipeline->assembler;
 	TimestampTz now = GetCurrentTimestamp();
 
+	if (pipeline->xact.session && !pipeline->dry)
+		return;					/* the rest may be what is read next */
 	for (int t = 0; t < assembler->ntransactions; t++)
 	{
 		Transaction *transaction = &assembler->transactions[t];
 
 		if (transaction->used && !is_complete(transaction) &&
 			deadline_of(pipeline, transaction) <= now)
-			transaction->given_up = true;
+			transaction->given_up = transaction->incomplete = true;
 	}
 }
 
@@ -351,7 +369,7 @@ give_up_oldest(EdwAssembler *assembler)
 			oldest = transaction;
 	}
 	if (oldest != NULL)
-		oldest->given_up = true;
+		oldest->given_up = oldest->incomplete = true;
 	return oldest != NULL;
 }
 
@@ -408,7 +426,7 @@ note_incomplete(EdwPipeline *pipeline)
 		if (!pipeline->held[i].taken || t < 0 || seen[t])
 			continue;
 		seen[t] = true;
-		if (assembler->transactions[t].given_up)
+		if (assembler->transactions[t].incomplete)
 			pipeline->stats.incomplete = lappend(pipeline->stats.incomplete,
 												 pstrdup(assembler->transactions[t].txid));
 	}

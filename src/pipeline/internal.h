@@ -165,6 +165,7 @@ struct EdwPipeline
 	double		window_messages;	/* the breaker's */
 	double		window_dead;
 
+	TimestampTz next_ends;		/* when to ask for the partitions' ends */
 	TimestampTz next_prune;
 	TimestampTz next_flush;		/* of reached ends */
 };
@@ -179,6 +180,7 @@ extern EdwStepResult EdwPartitionsAssign(EdwPipeline *pipeline);
 extern void EdwPartitionsUnassign(EdwPipeline *pipeline);
 extern EdwPartition *EdwPartitionFind(EdwPipeline *pipeline, const char *topic, int32 number);
 extern bool EdwPartitionsReadNotices(EdwPipeline *pipeline, EdwStepResult *result);
+extern void EdwPartitionsNoteEnds(EdwPipeline *pipeline);
 extern bool EdwPartitionsMustFlush(EdwPipeline *pipeline);
 extern bool EdwPartitionsFlushReached(EdwPipeline *pipeline);
 extern void EdwSourceEnter(EdwPipeline *pipeline);

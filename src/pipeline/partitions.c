@@ -18,6 +18,7 @@
 #include "pipeline/internal.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "worker/slots.h"
 
 static EdwStatement lock_stream = {
 	"SELECT 1 FROM edw_stream.stream WHERE name = $1 FOR NO KEY UPDATE",
@@ -26,6 +27,9 @@ static EdwStatement lock_stream = {
 
 /* at most one small transaction so often for ends that were reached without a message */
 #define FLUSH_INTERVAL_MS	200
+
+/* how often the ends are asked for while messages flow */
+#define ENDS_INTERVAL_MS	2000
 
 static int
 compare_partition(const char *topic, int32 number, const EdwPartition *partition)
@@ -365,8 +369,10 @@ reached_end(EdwPipeline *pipeline, const EdwSourceNotice *notice)
 {
 	EdwPartition *partition = EdwPartitionFind(pipeline, notice->topic, notice->partition);
 
-	if (partition != NULL)
-		partition->reached = Max(partition->reached, notice->wanted);
+	if (partition == NULL)
+		return;
+	partition->reached = Max(partition->reached, notice->wanted);
+	EdwCountersSetEnd(partition->topic_name, partition->number, notice->wanted);
 }
 
 /*
@@ -408,6 +414,41 @@ EdwPartitionsReadNotices(EdwPipeline *pipeline, EdwStepResult *result)
 		}
 	}
 	return false;
+}
+
+/*
+ * Learn now and then where the partitions end, for the lag that others see. Asks Kafka
+ * only: the inbox's ends stand in a table.
+ */
+void
+EdwPartitionsNoteEnds(EdwPipeline *pipeline)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	EdwSourceError error = {0};
+	EdwPartitionPosition *positions;
+
+	if (pipeline->def->server == NULL || pipeline->xact.session || now < pipeline->next_ends)
+		return;
+	positions = palloc(sizeof(EdwPartitionPosition) * (pipeline->npartitions + 1));
+	for (int i = 0; i < pipeline->npartitions; i++)
+	{
+		positions[i].topic = pipeline->partitions[i].topic_name;
+		positions[i].partition = pipeline->partitions[i].number;
+		positions[i].offset = EDW_OFFSET_UNKNOWN;
+	}
+	switch (pipeline->source->ops->end_offsets(pipeline->source, positions,
+											   pipeline->npartitions, &error))
+	{
+		case EDW_SOURCE_AGAIN:
+			return;
+		case EDW_SOURCE_OK:
+			for (int i = 0; i < pipeline->npartitions; i++)
+				EdwCountersSetEnd(positions[i].topic, positions[i].partition, positions[i].offset);
+			break;
+		default:
+			break;				/* polling tells what is wrong */
+	}
+	pipeline->next_ends = TimestampTzPlusMilliseconds(now, ENDS_INTERVAL_MS);
 }
 
 static bool

@@ -298,6 +298,7 @@ step(EdwPipeline *pipeline)
 		(void) EdwHistoryPrune(pipeline);
 	if (pipeline->nheld == 0)
 		return idle(pipeline);
+	EdwPartitionsNoteEnds(pipeline);
 	result = run_batch(pipeline);
 	if (result == EDW_STEP_IDLE && got > 0)
 		result = EDW_STEP_MORE;

@@ -134,6 +134,27 @@ ends_reached(EdwPipeline *pipeline, const EdwEnds *ends)
 	return true;
 }
 
+/*
+ * Is everything up to the ends read, and what is not committed of it held because its
+ * source transaction is not complete (P7)? Then there is nothing left to do now.
+ */
+static bool
+rest_is_incomplete(EdwPipeline *pipeline, const EdwEnds *ends)
+{
+	if (!pipeline->assigned || pipeline->assembler == NULL || pipeline->nheld == 0 || !pipeline->dry)
+		return false;
+	for (int i = 0; i < ends->n; i++)
+	{
+		EdwPartition *partition = EdwPartitionFind(pipeline, ends->positions[i].topic,
+												   ends->positions[i].partition);
+
+		if (partition != NULL &&
+			Max(partition->fetched, partition->reached) < ends->positions[i].offset)
+			return false;
+	}
+	return true;
+}
+
 static void
 check_failures(EdwPipeline *pipeline)
 {
@@ -166,6 +187,13 @@ drain_until_ends(EdwPipeline *pipeline)
 			captured = capture_ends(pipeline, &ends);
 		if (captured && ends_reached(pipeline, &ends))
 			return;
+		if (captured && result == EDW_STEP_IDLE && rest_is_incomplete(pipeline, &ends))
+		{
+			ereport(NOTICE,
+					(errmsg("%d messages of incomplete source transactions are left", pipeline->nheld),
+					 errdetail("They are applied when the rest has come, or when they are older than transaction_timeout.")));
+			return;
+		}
 		check_failures(pipeline);
 		if (result == EDW_STEP_RETRY)
 			wait_a_while(-1, EdwPipelineRetryDelay(pipeline));

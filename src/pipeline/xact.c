@@ -12,6 +12,7 @@
 #include "pipeline/xact.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
@@ -43,7 +44,10 @@ EdwXactBegin(EdwXact *xact)
 	Assert(!xact->open);
 	xact->caller_context = CurrentMemoryContext;
 	if (!xact->session)
+	{
 		StartTransactionCommand();
+		XactReadOnly = RecoveryInProgress();	/* whatever the role's default */
+	}
 	xact->open = true;
 	XactIsoLevel = XACT_READ_COMMITTED;
 

@@ -50,7 +50,7 @@ SELECT edw_stream.drop_stream('pb_cut');
 TRUNCATE item;
 ALTER TABLE item DROP COLUMN _edw_seq;
 SELECT edw_stream.create_stream('pb_tx', NULL, '{db.public.item,db.public.line}',
-	options => '{"transaction_topic": "db.transaction", "transaction_timeout": "1 second"}');
+	options => '{"transaction_topic": "db.transaction", "transaction_timeout": "1 hour"}');
 SELECT edw_stream.map_table('pb_tx', 'item', 'db.public.item');
 SELECT edw_stream.map_table('pb_tx', 'line', 'db.public.line');
 SELECT mark('pb_tx', '7:100', 'BEGIN'), send('pb_tx', 'item', 1, '7:101', 1), send('pb_tx', 'line', 1, '7:102', 2),
@@ -62,6 +62,9 @@ SELECT (SELECT count(*) FROM item) AS items, (SELECT count(*) FROM line) AS line
 SELECT messages, incomplete_transactions FROM batches WHERE stream = 'pb_tx';
 -- One that stays incomplete is committed after a bounded time, and marked; what is complete does not wait.
 SELECT mark('pb_tx', '9:1', 'BEGIN'), send('pb_tx', 'item', 3, '9:1', 1), mark('pb_tx', '9:1', 'END', items => 1, lines => 1);
+CALL edw_stream.drain('pb_tx');
+SELECT (SELECT count(*) FROM item) AS items, (SELECT count(*) FROM line) AS lines;
+UPDATE edw_stream.inbox SET pushed_at = pushed_at - interval '2 hours' WHERE stream = 'pb_tx';
 SELECT mark('pb_tx', '10:1', 'BEGIN'), send('pb_tx', 'line', 4, '10:1', 1), mark('pb_tx', '10:1', 'END', lines => 1);
 CALL edw_stream.drain('pb_tx');
 SELECT incomplete_transactions FROM batches WHERE stream = 'pb_tx' AND incomplete_transactions IS NOT NULL;
