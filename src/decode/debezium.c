@@ -180,7 +180,10 @@ note_key_update(EdwSource *source, const EdwMessage *message, EdwChange *change)
 		change->key_arrives = find_header(source, message, "__debezium.oldkey", &len) != NULL;
 }
 
-/* Rule O3: the position that the user chose. Truncates and tombstones have none. */
+/*
+ * Rule O3: the position that the user chose. Truncates and tombstones have none, and a
+ * delete whose row image lacks it (P2) is a delete in Kafka order, as a tombstone is (O9).
+ */
 static EdwDecodeResult
 apply_sequence(JsonDecoder *d, const EdwJson *json, EdwSource *source,
 			   const EdwMessage *message, EdwChange *change, EdwReason *reason)
@@ -214,6 +217,8 @@ apply_sequence(JsonDecoder *d, const EdwJson *json, EdwSource *source,
 		else
 			len = EdwTokenText(json, d->row->sequence, &text);
 	}
+	if (len <= 0 && change->op == EDW_OP_DELETE)
+		return EDW_EVENT;
 	return EdwSequencePosition(text, Max(len, 0), message->offset, change, reason);
 }
 

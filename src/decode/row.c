@@ -136,7 +136,7 @@ EdwRowStart(EdwRowReader *row, EdwChange *change)
 	if (row->any_claimed)
 		memset(row->claimed, 0, n);
 	row->any_claimed = false;
-	row->reader->inside_value = false;
+	EdwReaderStart(row->reader);
 	memset(change->presence, EDW_ABSENT, n);
 	memset(change->nulls, true, n);
 	row->sequence = row->deleted = row->op = row->event_time = EDW_JSON_NO_TOKEN;

@@ -20,15 +20,31 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-/* A message must fit: cut what vsnprintf cut inside of a character. */
+/* Excerpts of the data may be cut inside of a character: make text of it again. */
+static void
+clean_text(char *text)
+{
+	int			len = (int) strlen(text);
+
+	while (len > 0)
+	{
+		int			n = pg_encoding_verifymbchar(GetDatabaseEncoding(), text, len);
+
+		if (n < 1)
+		{
+			*text = '?';
+			n = 1;
+		}
+		text += n;
+		len -= n;
+	}
+}
+
 void
 EdwClipReason(EdwReason *reason)
 {
-	int			len = (int) strlen(reason->detail);
-
-	reason->detail[pg_mbcliplen(reason->detail, len, sizeof(reason->detail) - 1)] = '\0';
-	len = (int) strlen(reason->hint);
-	reason->hint[pg_mbcliplen(reason->hint, len, sizeof(reason->hint) - 1)] = '\0';
+	clean_text(reason->detail);
+	clean_text(reason->hint);
 }
 
 /* Fill in the reason for a value that cannot be what is wanted. */
@@ -154,6 +170,22 @@ EdwReaderMake(const EdwConnectorModes *modes)
 	p->hex = encode_bytes((uint8 *) text, p->len, EDW_BINARY_HEX);
 	p->uuid = placeholder_uuid(text, p->len);
 	return r;
+}
+
+/* Begin a message. What a huge one left behind is given back. */
+void
+EdwReaderStart(EdwReader *r)
+{
+	StringInfo	buffers[2] = {&r->scratch, &r->scratch2};
+
+	r->inside_value = false;
+	for (int i = 0; i < 2; i++)
+		if (buffers[i]->maxlen > EDW_JSON_KEEP_BYTES)
+		{
+			buffers[i]->data = repalloc(buffers[i]->data, 1024);
+			buffers[i]->maxlen = 1024;
+			resetStringInfo(buffers[i]);
+		}
 }
 
 /* Is this the type that the hstore extension made? */

@@ -175,6 +175,7 @@ extern EdwDecodeResult EdwBadValue(EdwReader *r, const char *code, int sqlerrcod
 								   const char *format,...) pg_attribute_printf(4, 5);
 extern EdwDecodeResult EdwBadJson(EdwReason *reason, EdwJsonError error, const char *what);
 extern void EdwClipReason(EdwReason *reason);
+extern void EdwReaderStart(EdwReader *r);
 
 /* types_scalar.c: encodings to scalars */
 extern EdwDecodeResult EdwReadScalar(EdwReader *r, const EdwFieldType *type,

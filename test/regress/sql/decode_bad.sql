@@ -51,6 +51,7 @@ SELECT left(pg_temp.d('{' || string_agg('"f' || n || '":' || n, ',') || ',"id":1
 -- numbers and texts that do not fit
 SELECT pg_temp.d('{"id":99999999999}', NULL), pg_temp.d('{"id":1}', '{"id":99999999999}'), pg_temp.d('{"id":1,"c":1}', columns => '{"c": "boolean[]"}');
 SELECT pg_temp.d('{"id":1,"c":"' || repeat('x', 300) || '"}', columns => jsonb_build_object('c', 'int')), pg_temp.d('{"id":1,"' || repeat('ä', 200) || '":"y"}', columns => jsonb_build_object(repeat('ä', 200), 'int'));
+SELECT pg_temp.d('{"id":1,"c":"' || repeat('x', n) || repeat('😀', 40) || '"}', columns => jsonb_build_object('c', 'int')) FROM generate_series(0, 3) n;
 
 -- keys: the Kafka key first, then the row (P2)
 SELECT pg_temp.d(pg_temp.e('d', '{"id":1,"c":null}', 'null')), pg_temp.d(pg_temp.e('d', '{"id":1,"c":null}', 'null'), NULL), pg_temp.d(pg_temp.e('d', 'null', 'null')), pg_temp.d(pg_temp.e('d', 'null', 'null'), NULL), pg_temp.d(pg_temp.e('d', '{"id":null,"c":"x"}', 'null'), NULL);

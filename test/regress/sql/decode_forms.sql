@@ -78,6 +78,7 @@ SELECT pg_temp.d('{"id":1}', modes => '{"sequence": "seq"}', format => 'json')->
 SELECT pg_temp.d('{"id":1}', modes => '{"sequence": "header:v"}', headers => '{"v": "17"}')->>'position' AS position, pg_temp.d('{"id":1}', modes => '{"sequence": "header:v"}')->>'reason' AS reason;
 SELECT pg_temp.d('{"before":{"id":1,"seq":8},"after":{"id":1,"seq":9},"source":{"connector":"postgresql","lsn":7},"op":"u"}', modes => '{"sequence": "seq", "want_old_key": true}');
 SELECT pg_temp.d('{"before":{"id":1,"seq":8},"after":null,"source":{"connector":"postgresql","lsn":7},"op":"d"}', modes => '{"sequence": "seq"}');
+SELECT pg_temp.d('{"before":{"id":1,"seq":null},"after":null,"source":{"connector":"postgresql","lsn":7},"op":"d"}', modes => '{"sequence": "seq"}');
 
 -- one decoder for messages of all forms in turn: what it expects is never what it says
 CREATE FUNCTION pg_temp.decode_messages(format text, keys text[], messages text[], columns jsonb) RETURNS jsonb
