@@ -11,12 +11,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/extension.h"
 #include "edw_stream.h"
 #include "miscadmin.h"
 #include "pipeline/internal.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "worker/database.h"
 #include "worker/slots.h"
 
 /* a batch larger than this is cut down before its culprit is searched */
@@ -371,7 +371,7 @@ extension_is_gone(EdwPipeline *pipeline)
 	bool		gone;
 
 	EdwXactBegin(&pipeline->xact);
-	gone = !OidIsValid(get_extension_oid(EDW_EXTENSION_NAME, true));
+	gone = EdwExtensionVersion() == NULL;
 	EdwXactCommit(&pipeline->xact);
 	return gone;
 }

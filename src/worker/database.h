@@ -17,7 +17,10 @@ extern void EdwDatabaseBlock(Oid database);
 /* Lift the blocks of this process; called at the end of each transaction. */
 extern void EdwDatabaseUnblockMine(void);
 
-/* The version of the extension in this database, palloc'd; NULL if it is not there. */
+/*
+ * The version of the extension in this database, palloc'd; NULL if it is not there. From a
+ * fresh snapshot, which a commit reaches a little earlier than the caches.
+ */
 extern char *EdwExtensionVersion(void);
 
 #endif							/* EDW_WORKER_DATABASE_H */

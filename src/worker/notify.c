@@ -4,8 +4,9 @@
  *
  * Remembers per transaction, with the nesting level, so that what a rolled back
  * subtransaction asked for is forgotten with it. Nothing is told before the commit is
- * visible: XACT_EVENT_COMMIT comes after ProcArrayEndTransaction, so a worker
- * that wakes up sees the change. All told is a hint: a worker or scout reads the tables.
+ * visible, its cache invalidations are sent and its locks released: that is why it is
+ * told when resources are released, not at XACT_EVENT_COMMIT. So who wakes up sees the
+ * change and need not wait. All told is a hint: a worker or scout reads the tables.
  *
  * A prepared transaction commits elsewhere and later. PREPARE leaves a flag, from
  * which on each COMMIT PREPARED counts as a change of its database (database.c). A
@@ -16,7 +17,7 @@
 #include "access/xact.h"
 #include "edw_stream.h"
 #include "miscadmin.h"
-#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "worker/database.h"
 #include "worker/shared.h"
 
@@ -142,25 +143,25 @@ anything_to_tell(void)
 	return streams_changed_level || databases_changed_level || wake_all_level || nwakes > 0;
 }
 
+/* A commit goes on until at_release; nothing else leaves anything to tell. */
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
 	(void) arg;
-	switch (event)
-	{
-		case XACT_EVENT_COMMIT:
-			if (anything_to_tell())
-				tell();
-			break;
-		case XACT_EVENT_PREPARE:
-			if (anything_to_tell())
-				pg_atomic_write_u32(&EdwSharedState->prepared, 1);
-			break;
-		case XACT_EVENT_ABORT:
-			break;
-		default:
-			return;				/* not the end yet, or a parallel worker's */
-	}
+	if (event == XACT_EVENT_PREPARE && anything_to_tell())
+		pg_atomic_write_u32(&EdwSharedState->prepared, 1);
+	if (event == XACT_EVENT_PREPARE || event == XACT_EVENT_ABORT)
+		forget_all();
+}
+
+static void
+at_release(ResourceReleasePhase phase, bool committed, bool top_level, void *arg)
+{
+	(void) arg;
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !top_level)
+		return;
+	if (committed && anything_to_tell())
+		tell();
 	forget_all();
 	EdwDatabaseUnblockMine();
 }
@@ -201,5 +202,6 @@ void
 EdwNotifyInit(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
+	RegisterResourceReleaseCallback(at_release, NULL);
 	RegisterSubXactCallback(at_subtransaction_end, NULL);
 }

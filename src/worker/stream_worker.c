@@ -16,7 +16,6 @@
 #include <signal.h>
 
 #include "access/xact.h"
-#include "commands/extension.h"
 #include "edw_stream.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -30,6 +29,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "worker/database.h"
 #include "worker/processes.h"
 #include "worker/shared.h"
 
@@ -111,7 +111,7 @@ set_up_session(void)
 	SetConfigOption("application_name", application_name, PGC_USERSET, PGC_S_OVERRIDE);
 }
 
-/* After an ERROR: is there still something to work for? */
+/* After an ERROR: is there still something to work for? Looks into the table, not a cache. */
 static bool
 extension_is_gone(void)
 {
@@ -121,7 +121,7 @@ extension_is_gone(void)
 	AbortOutOfAnyTransaction();
 	RESUME_INTERRUPTS();
 	StartTransactionCommand();
-	gone = !OidIsValid(get_extension_oid(EDW_EXTENSION_NAME, true));
+	gone = EdwExtensionVersion() == NULL;
 	CommitTransactionCommand();
 	return gone;
 }
