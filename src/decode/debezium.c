@@ -86,7 +86,7 @@ set_of_names(const char *const *names, int n)
 static EdwDecoder *
 open_json(const EdwDecoderConfig *config, const EdwDecoderOps *ops, bool plain)
 {
-	static const char *const transaction_names[] = {"id", "total_order"};
+	static const char *const transaction_names[] = {"id", "total_order", "data_collection_order"};
 	JsonDecoder *d = palloc0(sizeof(JsonDecoder));
 
 	d->base.ops = ops;
@@ -327,7 +327,7 @@ read_transaction(JsonDecoder *d, EdwChange *change, EdwReason *reason)
 			field = found;
 			if (found->id == 1)
 				change->total_order = EdwTokenInt(json, key + 2, -1);
-			else if ((len = EdwTokenText(json, key + 2, &text)) > 0)
+			else if (found->id == 0 && (len = EdwTokenText(json, key + 2, &text)) > 0)
 				EdwSetTransactionId(change->txid, text, len);
 		}
 		after = EdwJsonSkip(json, key + 2, &error);

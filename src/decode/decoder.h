@@ -100,7 +100,8 @@ typedef struct EdwChange
 {
 	EdwOp		op;
 	EdwPosition position;		/* without epoch; .len = 0: has none of its own
-								 * (tombstone, incremental snapshot, plain json) */
+								 * (tombstone, incremental snapshot, plain json, a
+								 * delete without the user's sequence) */
 	EdwSnapshotKind snapshot;
 	uint64		identity;		/* hash of what names the source server: connector,
 								 * name, database, server id (O4); 0 unknown */
