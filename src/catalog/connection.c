@@ -267,12 +267,19 @@ check_registry_option(const char *name, const char *value, Oid catalog)
 					(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 					 errmsg("invalid value for option \"url\""),
 					 errhint("A registry's address begins with http:// or https://.")));
+		if (strcmp(name, "url") == 0 && strchr(value, '@') != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+					 errmsg("invalid value for option \"url\""),
+					 errdetail("Everybody may read a server's options."),
+					 errhint("Give name and password to CREATE USER MAPPING."),
+					 errhidestmt(true)));
 		return;
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 			 errmsg("unknown option \"%s\"", name),
-			 catalog == UserMappingRelationId ? errhidestmt(true) : 0,
+			 errhidestmt(true),
 			 names.len > 0 ? errhint("The options here are: %s.", names.data) :
 			 errhint("There are no options here.")));
 }

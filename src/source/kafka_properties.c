@@ -274,6 +274,8 @@ check_value(rd_kafka_conf_t *conf, const char *name, const char *value, bool sec
 	if (res == RD_KAFKA_CONF_OK)
 		return;
 	rd_kafka_conf_destroy(conf);
+	for (size_t len = strlen(errstr); len > 0 && strchr("\n. ", errstr[len - 1]); len--)
+		errstr[len - 1] = '\0';
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 			 errmsg("invalid value for option \"%s\"", name),
