@@ -42,6 +42,7 @@ typedef struct EdwPartition
 	int64		expected;		/* what partition_offset said when last looked at */
 	int64		fetched;		/* the next offset that a poll can bring */
 	int64		reached;		/* read up to here by the source (K2); UNKNOWN: not told */
+	bool		behind_transaction; /* last_error says that an open transaction holds it back */
 	int			held;			/* messages of it that are held */
 	bool		seen;			/* scratch of held.c */
 

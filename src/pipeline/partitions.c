@@ -373,6 +373,21 @@ reached_end(EdwPipeline *pipeline, const EdwSourceNotice *notice)
 		return;
 	partition->reached = Max(partition->reached, notice->wanted);
 	EdwCountersSetEnd(partition->topic_name, partition->number, notice->wanted);
+	if (notice->high > notice->wanted)
+	{
+		char		note[256];
+
+		snprintf(note, sizeof(note), "offsets " INT64_FORMAT " to " INT64_FORMAT
+				 " of topic \"%s\" partition %d wait for the end of a producer's transaction",
+				 notice->wanted, notice->high - 1, notice->topic, notice->partition);
+		EdwErrorsNote(note);
+		partition->behind_transaction = true;
+	}
+	else if (partition->behind_transaction)
+	{
+		EdwErrorsNote("");
+		partition->behind_transaction = false;
+	}
 }
 
 /*

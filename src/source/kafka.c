@@ -13,7 +13,8 @@
  *
  * Cleanup: the source's memory context has a reset callback, so an ERROR closes the
  * handle; messages still held by the caller are destroyed with it. At process exit,
- * contexts are not reset, so a before_shmem_exit hook closes what is open.
+ * contexts are not reset, so an on_proc_exit hook closes what is open (a
+ * before_shmem_exit hook would be in the way of callers that cancel theirs).
  */
 #include "postgres.h"
 
@@ -190,7 +191,7 @@ kafka_open(const EdwSourceConfig *config, EdwSourceError *error)
 	memset(error, 0, sizeof(*error));
 	if (!exit_hook_registered)
 	{
-		before_shmem_exit(close_all_at_exit, (Datum) 0);
+		on_proc_exit(close_all_at_exit, (Datum) 0);
 		exit_hook_registered = true;
 	}
 	source->base.ops = &EdwKafkaSourceOps;
@@ -251,6 +252,7 @@ EdwKafkaPartitionOf(EdwKafkaSource *source, const char *topic, int32 partition, 
 		p->lost = false;
 		p->wanted = EDW_OFFSET_UNKNOWN;
 		p->end_notice = NULL;
+		p->end = p->high = EDW_OFFSET_UNKNOWN;
 	}
 	return p;
 }
@@ -296,6 +298,7 @@ kafka_assign(EdwSource *base, const EdwPartitionPosition *positions, int n,
 
 		p->assigned = true;
 		p->next = positions[i].offset;
+		p->end = p->high = EDW_OFFSET_UNKNOWN;
 	}
 	list = rd_kafka_topic_partition_list_new(n);
 	for (int i = 0; i < n; i++)

@@ -191,27 +191,67 @@ handle_client_error(EdwKafkaSource *source, rd_kafka_resp_err_t err, const char 
 	}
 }
 
-/* A partition is read up to an offset: told once, with the latest. */
+/* Tell that a partition is read up to p->end: once, with what is known last. */
 static void
-handle_end(EdwKafkaSource *source, EdwKafkaPartition *p, int64 offset)
+tell_end(EdwKafkaSource *source, EdwKafkaPartition *p)
 {
-	int64		low;
-	int64		high;
-
-	EdwKafkaClusterAnswered(source);
 	if (p->end_notice == NULL)
 	{
 		EdwSourceNotice *notice = EdwKafkaAddNotice(source, EDW_NOTICE_REACHED_END, p);
 
 		p->end_notice = (EdwQueuedNotice *) ((char *) notice - offsetof(EdwQueuedNotice, notice));
 	}
-	p->end_notice->notice.wanted = offset;
-	/* what the log holds beyond belongs to open transactions (K5) */
-	if (rd_kafka_get_watermark_offsets(source->rk, p->key.topic, p->key.partition, &low, &high) ==
-		RD_KAFKA_RESP_ERR_NO_ERROR && high >= offset)
-		p->end_notice->notice.high = high;
+	p->end_notice->notice.wanted = p->end;
+	p->end_notice->notice.high = p->high;
+}
+
+/* Where the log of a partition ends, as the last answer of its broker said, but not below p->end. */
+static int64
+log_end(EdwKafkaSource *source, const EdwKafkaPartition *p)
+{
+	int64		low;
+	int64		high;
+
+	if (rd_kafka_get_watermark_offsets(source->rk, p->key.topic, p->key.partition, &low, &high) !=
+		RD_KAFKA_RESP_ERR_NO_ERROR)
+		return p->end;
+	return Max(high, p->end);
+}
+
+static void
+handle_end(EdwKafkaSource *source, EdwKafkaPartition *p, int64 offset)
+{
+	EdwKafkaClusterAnswered(source);
 	if (p->next < offset)
 		p->next = offset;
+	p->end = offset;
+	p->high = log_end(source, p);
+	tell_end(source, p);
+}
+
+/*
+ * Partitions that are read up to their end: did the log grow behind it, by transactions
+ * that are still open? librdkafka tells an end once only, so it is told again (K5).
+ */
+void
+EdwKafkaLookBehindEnds(EdwKafkaSource *source)
+{
+	HASH_SEQ_STATUS scan;
+	EdwKafkaPartition *p;
+
+	hash_seq_init(&scan, source->partitions);
+	while ((p = hash_seq_search(&scan)) != NULL)
+	{
+		int64		high;
+
+		if (!p->assigned || p->end == EDW_OFFSET_UNKNOWN || p->next != p->end)
+			continue;
+		high = log_end(source, p);
+		if (high == p->high)
+			continue;
+		p->high = high;
+		tell_end(source, p);
+	}
 }
 
 /* An error of one partition. */

@@ -41,6 +41,8 @@ typedef struct EdwKafkaPartition
 	bool		lost;			/* OFFSET_LOST is due, once low and high are known */
 	int64		wanted;			/* … for this offset */
 	EdwQueuedNotice *end_notice;	/* its queued REACHED_END */
+	int64		end;			/* the end that was reached, or UNKNOWN; … */
+	int64		high;			/* … what the log was known to hold then (K5) */
 } EdwKafkaPartition;
 
 /* a message that the caller holds */
@@ -137,6 +139,7 @@ extern void EdwKafkaClusterAnswered(EdwKafkaSource *source);
 extern void EdwKafkaClusterAway(EdwKafkaSource *source);
 extern void EdwKafkaFillError(EdwKafkaSource *source, rd_kafka_resp_err_t err,
 							  const char *text, EdwSourceError *error);
+extern void EdwKafkaLookBehindEnds(EdwKafkaSource *source);
 extern void EdwKafkaWriteLog(EdwKafkaSource *source);
 
 /* kafka_topics.c: topics, partitions and their offsets */

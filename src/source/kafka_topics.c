@@ -265,6 +265,7 @@ take_listing(EdwKafkaSource *source)
 		list = make_list(source, listing.metadata);
 		rd_kafka_metadata_destroy(listing.metadata);
 		compare_listing(source, list);
+		EdwKafkaLookBehindEnds(source);
 	}
 	if (source->ticket != 0 && listing.ticket >= source->ticket)
 	{

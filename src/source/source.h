@@ -104,7 +104,10 @@ typedef struct EdwSourceNotice
 	int64		wanted;			/* OFFSET_LOST: the offset that was asked for;
 								 * REACHED_END: the end offset */
 	int64		low;			/* OFFSET_LOST: first offset still there */
-	int64		high;			/* OFFSET_LOST: next offset to be written */
+	int64		high;			/* OFFSET_LOST: next offset to be written;
+								 * REACHED_END: the same, as far as known: if it is higher
+								 * than wanted, what is between belongs to transactions
+								 * that are still open (rule K5) */
 	EdwSourceError error;		/* TRANSIENT, FATAL, OFFSET_LOST */
 } EdwSourceNotice;
 
