@@ -107,6 +107,9 @@ make_batch_target(EdwBatch *batch, EdwRoute *route, EdwTarget *target)
 	MemoryContext old = MemoryContextSwitchTo(batch->context);
 	EdwBatchTarget *bt = palloc0(sizeof(EdwBatchTarget));
 
+	if (route->run_serial != batch->serial)
+		EdwRoutePrepare(route);
+	route->run_serial = batch->serial;
 	bt->target = target;
 	bt->route = route;
 	bt->hash = edw_entries_create(batch->context, 1024, NULL);

@@ -11,7 +11,6 @@
 
 #include "apply/expression.h"
 #include "catalog/pg_type.h"
-#include "executor/executor.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
@@ -207,7 +206,7 @@ make_error_context(void *arg)
 	errcontext("expression for %s", context->what);
 }
 
-ExprState *
+Expr *
 EdwExpressionMake(const char *expression, TupleDesc desc, Oid type, int32 typmod,
 				  const char *what, Bitmapset **inputs)
 {
@@ -215,7 +214,7 @@ EdwExpressionMake(const char *expression, TupleDesc desc, Oid type, int32 typmod
 	MakeContext context = {expression, what};
 	ErrorContextCallback callback;
 	Node	   *expr;
-	ExprState  *state;
+	Expr	   *planned;
 
 	callback.callback = make_error_context;
 	callback.arg = &context;
@@ -225,8 +224,8 @@ EdwExpressionMake(const char *expression, TupleDesc desc, Oid type, int32 typmod
 
 	*inputs = NULL;
 	collect_vars(expr, inputs);
-	state = ExecInitExpr(expression_planner((Expr *) expr), NULL);
+	planned = expression_planner((Expr *) expr);
 	error_context_stack = callback.previous;
 	EdwUnpinSearchPath(level);
-	return state;
+	return planned;
 }

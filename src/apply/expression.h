@@ -12,20 +12,20 @@
 
 #include "access/tupdesc.h"
 #include "nodes/bitmapset.h"
-#include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
+#include "nodes/primnodes.h"
 
 /* The names of the event's columns that an expression refers to (char *), each once. */
 extern List *EdwExpressionInputs(const char *expression);
 
 /*
- * An expression over rows of desc, coerced to the type as an assignment is, ready for
- * ExecEvalExpr with the row in ecxt_scantuple. *inputs gets the columns it depends
+ * An expression over rows of desc, coerced to the type as an assignment is, planned; it
+ * finds the row in ecxt_scantuple. *inputs gets the columns it depends
  * on, from 0. what names it in errors: column "x", filter.
  */
-extern ExprState *EdwExpressionMake(const char *expression, TupleDesc desc,
-									Oid type, int32 typmod, const char *what,
-									Bitmapset **inputs);
+extern Expr *EdwExpressionMake(const char *expression, TupleDesc desc,
+							   Oid type, int32 typmod, const char *what,
+							   Bitmapset **inputs);
 
 /* While these two enclose it, unqualified names mean pg_catalog's. */
 extern int	EdwPinSearchPath(void);

@@ -19,10 +19,8 @@
 #include "access/tupdesc.h"
 #include "apply/target.h"
 #include "catalog/partition.h"
-#include "catalog/pg_opclass.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
@@ -491,20 +489,45 @@ make_expressions(EdwRoute *route, EdwTarget *target)
 		if (column->input >= 0)
 			continue;
 		watch_functions = true;
+		route->has_expressions = true;
 		getBaseTypeAndTypmod(att->atttypid, &typmod);
-		column->expression = EdwExpressionMake(column_expression(target->def, column->name),
-											   input_row_type(&route->input, column->inputs),
-											   column->type, typmod,
-											   psprintf("column \"%s\"", column->name),
-											   &column->inputs);
+		column->planned = EdwExpressionMake(column_expression(target->def, column->name),
+											input_row_type(&route->input, column->inputs),
+											column->type, typmod,
+											psprintf("column \"%s\"", column->name),
+											&column->inputs);
 	}
 	if (target->def->filter)
 	{
 		watch_functions = true;
-		target->filter = EdwExpressionMake(target->def->filter,
-										   input_row_type(&route->input, target->filter_inputs),
-										   BOOLOID, -1, "filter", &target->filter_inputs);
+		route->has_expressions = true;
+		target->planned_filter = EdwExpressionMake(target->def->filter,
+												   input_row_type(&route->input, target->filter_inputs),
+												   BOOLOID, -1, "filter", &target->filter_inputs);
 	}
+}
+
+void
+EdwRoutePrepare(EdwRoute *route)
+{
+	MemoryContext old;
+
+	MemoryContextReset(route->run_context);
+	old = MemoryContextSwitchTo(route->run_context);
+
+	/* made always: defaults are evaluated in it, too */
+	route->econtext = CreateStandaloneExprContext();
+	route->slot = MakeSingleTupleTableSlot(route->input_desc, &TTSOpsVirtual);
+	for (int i = 0; i < route->ntargets && route->has_expressions; i++)
+	{
+		EdwTarget  *target = route->targets[i];
+
+		for (int k = 0; k < target->ncolumns; k++)
+			if (target->columns[k].planned)
+				target->columns[k].expression = ExecInitExpr(target->columns[k].planned, NULL);
+		target->filter = ExecInitExpr(target->planned_filter, NULL);
+	}
+	MemoryContextSwitchTo(old);
 }
 
 EdwRoute *
@@ -530,9 +553,10 @@ EdwRouteBuild(const char *topic, List *mappings)
 	for (int i = 0; i < route->ntargets; i++)
 		make_expressions(route, route->targets[i]);
 
-	/* made always: defaults are evaluated in it, too */
-	route->econtext = CreateStandaloneExprContext();
-	route->slot = MakeSingleTupleTableSlot(input_row_type(&route->input, NULL), &TTSOpsVirtual);
+	route->input_desc = input_row_type(&route->input, NULL);
+	route->run_context = AllocSetContextCreate(CurrentMemoryContext, "edw_stream expressions",
+											   ALLOCSET_SMALL_SIZES);
+	EdwRoutePrepare(route);
 	EdwUnpinSearchPath(level);
 	return route;
 }

@@ -34,7 +34,8 @@ typedef struct EdwTargetColumn
 	int16		typlen;
 	bool		typbyval;
 	int			input;			/* index into the topic's input columns, -1: has an expression */
-	ExprState  *expression;		/* over the input columns, coerced to type, typmod */
+	Expr	   *planned;		/* expression over the input columns, coerced to type, typmod */
+	ExprState  *expression;		/* the same, ready to run: see EdwRoutePrepare */
 	Bitmapset  *inputs;			/* the input columns that it depends on */
 	Expr	   *dflt_expr;		/* default, planned; NULL: none */
 	char	   *dflt;			/* default expression's text, NULL: none (merge_sql) */
@@ -56,7 +57,8 @@ typedef struct EdwTarget
 	EdwTargetColumn *columns;	/* in attnum order */
 	int			nkeys;
 	int		   *keys;			/* indexes into columns, in the order of def->keys */
-	ExprState  *filter;			/* NULL: none */
+	Expr	   *planned_filter; /* NULL: none */
+	ExprState  *filter;
 	Bitmapset  *filter_inputs;
 	bool		has_seq;		/* always true once mapped: _edw_seq */
 	AttrNumber	seq_attnum;
@@ -82,7 +84,11 @@ typedef struct EdwRoute
 	int			ntargets;
 	EdwTarget **targets;
 
-	/* for expressions over the input columns; NULL when there are none */
+	/* what expressions over the input columns are run with: see EdwRoutePrepare */
+	bool		has_expressions;
+	TupleDesc	input_desc;
+	MemoryContext run_context;
+	uint64		run_serial;		/* of the batch that it was prepared for */
 	ExprContext *econtext;
 	TupleTableSlot *slot;
 } EdwRoute;
@@ -93,6 +99,12 @@ typedef struct EdwRoute
  * target has changed so that its mapping does not fit any more.
  */
 extern EdwRoute *EdwRouteBuild(const char *topic, List *mappings);
+
+/*
+ * Make the route's expressions ready to run, afresh: what functions remember between calls lasts
+ * for one batch. EdwRouteBuild does it once, batch.c for every batch.
+ */
+extern void EdwRoutePrepare(EdwRoute *route);
 
 /* One mapping's target by itself, without expressions: what statements are made from. */
 extern EdwTarget *EdwTargetDescribe(const EdwMappingDef *def);
