@@ -70,3 +70,16 @@ SELECT pg_temp.e('u', 1, 'older than the row', 45), pg_temp.e('u', 7, 'older tha
 CALL edw_stream.drain('ap_order');
 TABLE now;
 SELECT pg_temp.counts('item');
+
+-- O8 with several workers: a delete that meets nothing takes the mapping for itself, and counts once
+-- (the inbox has one worker by itself; drain does the same as one of two)
+SELECT edw_stream.create_stream('ap_two', NULL, '{two}');
+UPDATE edw_stream.stream SET workers = 2 WHERE name = 'ap_two';
+CREATE TABLE two (id int PRIMARY KEY, v text);
+SELECT edw_stream.map_table('ap_two', 'two', 'two', on_truncate => 'apply');
+SELECT pg_temp.send('ap_two', 'two', 'd', '{"id":1}', 10), pg_temp.send('ap_two', 'two', 'c', '{"id":2,"v":"two"}', 11);
+CALL edw_stream.drain('ap_two');
+SELECT pg_temp.send('ap_two', 'two', 'c', '{"id":1,"v":"late"}', 9, partition => 1), pg_temp.send('ap_two', 'two', 't', NULL, 12);
+CALL edw_stream.drain('ap_two');
+SELECT id, v FROM two;
+SELECT pg_temp.counts('two');
