@@ -61,6 +61,12 @@ check_kind(Relation rel)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" belongs to the system or to %s", name, EDW_EXTENSION_NAME),
 				 errhint("Map a table of your own.")));
+	if (rel->rd_rules != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("table \"%s\" has rules", name),
+				 errdetail("MERGE does not work on tables with rules."),
+				 errhint("Use triggers in place of rules.")));
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -141,6 +147,13 @@ EdwMappingTargetAddColumns(Oid relid, bool soft_delete)
 	bool		has_seq = has_column(rel, EDW_SEQ_COLUMN, BYTEAOID);
 	bool		has_deleted = !soft_delete || has_column(rel, EDW_DELETED_COLUMN, BOOLOID);
 	StringInfoData sql;
+
+	if (rel->rd_rel->relispartition && !(has_seq && has_deleted))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is a partition and lacks the extension's columns",
+						RelationGetRelationName(rel)),
+				 errhint("Map the partitioned table: rows find their partition by themselves.")));
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "ALTER TABLE %s ",

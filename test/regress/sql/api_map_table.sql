@@ -48,6 +48,12 @@ SELECT pg_temp.raises($$SELECT edw_stream.map_table('s', 'dw.orders_unlogged')$$
 SELECT pg_temp.raises($$SELECT edw_stream.map_table('s', 'orders_temp')$$);
 SELECT pg_temp.raises($$SELECT edw_stream.map_table('s', 'edw_stream.inbox')$$);
 SELECT pg_temp.raises($$SELECT edw_stream.map_table('s', 'pg_catalog.pg_class')$$);
+CREATE TABLE dw.orders_ruled (id bigint PRIMARY KEY);
+CREATE RULE nothing AS ON DELETE TO dw.orders_ruled DO INSTEAD NOTHING;
+CREATE TABLE dw.orders_parted (id bigint PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE dw.orders_part PARTITION OF dw.orders_parted DEFAULT;
+SELECT pg_temp.raises($$SELECT edw_stream.map_table('one', 'dw.orders_ruled')$$);
+SELECT pg_temp.raises($$SELECT edw_stream.map_table('one', 'dw.orders_part')$$);
 DROP FOREIGN DATA WRAPPER regress_other CASCADE;
 
 -- topic
