@@ -12,6 +12,7 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "pipeline/catalog_sql.h"
+#include "pipeline/inbox_offset.h"
 #include "pipeline/offsets.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -20,14 +21,6 @@
 PG_FUNCTION_INFO_V1(edw_stream_push);
 PG_FUNCTION_INFO_V1(edw_stream_seek);
 PG_FUNCTION_INFO_V1(edw_stream_bump_epoch);
-
-static EdwStatement take_offset = {
-	"INSERT INTO edw_stream.inbox_partition AS p (stream, topic, partition, next_offset)"
-	" VALUES ($1, $2, $3, 1)"
-	" ON CONFLICT (stream, topic, partition) DO UPDATE SET next_offset = p.next_offset + 1"
-	" RETURNING next_offset - 1",
-	3, {TEXTOID, TEXTOID, INT4OID}, NULL
-};
 
 static EdwStatement add_message = {
 	"INSERT INTO edw_stream.inbox (stream, topic, partition, kafka_offset, key, value, headers)"
@@ -133,17 +126,15 @@ edw_stream_push(PG_FUNCTION_ARGS)
 	Datum		args[7] = {0};
 	char		nulls[8] = "       ";
 	int64		offset;
-	bool		isnull;
 
 	EdwStreamCheckOwner(def);
 	check_push(def, topic, partition, headers);
 
+	offset = EdwInboxTakeOffset(stream, topic, partition);
 	EdwSqlStart(&sql);
 	args[0] = CStringGetTextDatum(stream);
 	args[1] = CStringGetTextDatum(topic);
 	args[2] = Int32GetDatum(partition);
-	(void) EdwSqlRun(&take_offset, args, NULL);
-	offset = DatumGetInt64(EdwSqlGet(0, 1, &isnull));
 	args[3] = Int64GetDatum(offset);
 	set_utf8(fcinfo, 2, &args[4], &nulls[4]);
 	set_utf8(fcinfo, 3, &args[5], &nulls[5]);

@@ -127,6 +127,27 @@ CALL edw_stream.drain('pb_latest');
 SELECT id FROM recent ORDER BY id;
 SELECT reason, messages FROM edw_stream.skip_stat WHERE stream = 'pb_latest';
 
+-- push() counts offsets in its transaction, through rollbacks to savepoints; nothing is lost or given twice.
+SELECT edw_stream.create_stream('pb_push', NULL, '{pb_push}', 'json');
+CREATE TABLE pushed (id int PRIMARY KEY);
+SELECT edw_stream.map_table('pb_push', 'pushed', 'pb_push');
+BEGIN;
+SELECT edw_stream.push('pb_push', 'pb_push', NULL, '{"id":1}');
+SAVEPOINT a;
+SELECT edw_stream.push('pb_push', 'pb_push', NULL, '{"id":2}'), edw_stream.push('pb_push', 'pb_push', NULL, '{"id":3}', partition => 1);
+ROLLBACK TO a;
+SELECT edw_stream.push('pb_push', 'pb_push', NULL, '{"id":4}', partition => 1);
+RELEASE a;
+SELECT edw_stream.push('pb_push', 'pb_push', NULL, '{"id":5}'), edw_stream.push('pb_push', 'pb_push', NULL, '{"id":6}', partition => 1);
+COMMIT;
+BEGIN;
+SELECT edw_stream.push('pb_push', 'pb_push', NULL, '{"id":7}');
+ROLLBACK;
+SELECT edw_stream.push('pb_push', 'pb_push', NULL, '{"id":8}');
+CALL edw_stream.drain('pb_push');
+SELECT array_agg(id ORDER BY id) FROM pushed;
+SELECT partition, kafka_offset FROM edw_stream.inbox WHERE stream = 'pb_push' ORDER BY 1, 2;
+
 -- Bad input.
 CALL edw_stream.drain(NULL);
 CALL edw_stream.drain('nowhere');
