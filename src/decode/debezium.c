@@ -622,6 +622,23 @@ decode_tombstone(JsonDecoder *d, const EdwMessage *message, EdwChange *change,
 	return EdwRowCheckKey(d->row, message, change, reason);
 }
 
+/*
+ * What the source does not order is ordered by Kafka (rule O3), but for what has no place in an
+ * order of others: incremental snapshots (O5), lone tombstones of Debezium's (O9), and a
+ * delete without the value of the user's own sequence.
+ */
+static void
+order_by_offset(JsonDecoder *d, const EdwMessage *message, EdwChange *change)
+{
+	if (d->plain && change->op == EDW_OP_TOMBSTONE && d->sequence == NULL)
+		change->op = EDW_OP_DELETE;
+	if (change->position.len > 0 || d->sequence != NULL ||
+		change->op == EDW_OP_TOMBSTONE || change->snapshot == EDW_SNAPSHOT_INCREMENTAL)
+		return;
+	(void) EdwPositionOffset(&change->position, change->snapshot == EDW_NOT_SNAPSHOT,
+							 change->op == EDW_OP_DELETE, message->offset);
+}
+
 static EdwDecodeResult
 decode_json(EdwDecoder *decoder, EdwSource *source, const EdwMessage *message,
 			EdwChange *change, EdwReason *reason)
@@ -652,6 +669,8 @@ decode_json(EdwDecoder *decoder, EdwSource *source, const EdwMessage *message,
 	}
 	if (message->value == NULL || (result == EDW_SKIP && reason->code == NULL))
 		result = decode_tombstone(d, message, change, reason);
+	if (result == EDW_EVENT)
+		order_by_offset(d, message, change);
 	return result;
 }
 

@@ -99,9 +99,9 @@ typedef enum EdwPresence
 typedef struct EdwChange
 {
 	EdwOp		op;
-	EdwPosition position;		/* without epoch; .len = 0: has none of its own
-								 * (tombstone, incremental snapshot, plain json, a
-								 * delete without the user's sequence) */
+	EdwPosition position;		/* without epoch; .len = 0: Kafka's order decides
+								 * (lone tombstone, incremental snapshot, a delete
+								 * without the user's sequence) */
 	EdwSnapshotKind snapshot;
 	uint64		identity;		/* hash of what names the source server: connector,
 								 * name, database, server id (O4); 0 unknown */

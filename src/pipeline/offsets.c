@@ -50,9 +50,15 @@ static EdwStatement renew_one = {
 	4, {TEXTOID, TEXTOID, INT4OID, INT8OID}, NULL
 };
 
+/*
+ * A new partition is in its topic's epoch. Where Kafka's offsets are the order (byte 1 of
+ * the position is EDW_POSITION_OFFSET), it begins an epoch of its own: its offsets
+ * start at 0, and what it holds came after the partition was added.
+ */
 static EdwStatement insert_one = {
 	"INSERT INTO edw_stream.partition_offset (stream, topic, partition, next_offset, epoch)"
-	" SELECT $1, $2, $3, $4, coalesce(pg_catalog.max(epoch), 1)"
+	" SELECT $1, $2, $3, $4, coalesce(pg_catalog.max(epoch +"
+	"  CASE WHEN pg_catalog.get_byte(max_position, 1) OPERATOR(pg_catalog.=) 8 THEN 1 ELSE 0 END), 1)"
 	" FROM edw_stream.partition_offset WHERE stream = $1 AND topic = $2"
 	" ON CONFLICT DO NOTHING",
 	4, {TEXTOID, TEXTOID, INT4OID, INT8OID}, NULL
