@@ -93,9 +93,12 @@ sub send_some
 sub progress
 {
 	my ($out, $code);
-	$code = $node->psql('postgres',
-		q{SELECT coalesce(sum(next_offset), 0) FROM edw_stream.partition_offset}, stdout => \$out,
-		stderr => \my $err, timeout => 30);
+	# psql may be gone before it has read its input
+	eval {
+		$code = $node->psql('postgres',
+			q{SELECT coalesce(sum(next_offset), 0) FROM edw_stream.partition_offset},
+			stdout => \$out, stderr => \my $err, timeout => 30);
+	};
 	return defined $code && $code == 0 && $out =~ /^\d+$/ ? $out : undef;
 }
 
@@ -106,7 +109,7 @@ sub wait_for_progress
 	while (time() < $give_up)
 	{
 		my $now = progress();
-		return 1 if defined $now && $now > $before;
+		return 1 if defined $now && ($now > $before || $now == $messages);
 		# all that was sent may be applied already
 		send_some(1) if defined $now;
 		usleep(30_000);
@@ -148,6 +151,7 @@ foreach my $i (0 .. $#order)
 	my $started = time();
 	$done{$what}++ if $how{$what}->();
 	my $down = time() - $started;
+	$before = progress() // $before;
 	if (!wait_for_progress($before, "kill $i of a $what"))
 	{
 		$ok = 0;
