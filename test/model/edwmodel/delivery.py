@@ -126,33 +126,11 @@ class Delivery:
             order = self.lagging(messages)
         steps, i = [], 0
         size = max(1, len(order) // self.p.pushes)
-        whole = self.whole_until(order)
         while i < len(order):
             n = self.rng.randrange(1, 2 * size + 1)
-            # a drain waits for the rest of a transaction that it knows to be unfinished
-            while i + n < len(order) and not whole[i + n]:
-                n += 1
             steps += [order[i:i + n], 'drain']
             i += n
         return steps
-
-    def whole_until(self, order):
-        """For each message: is no source transaction unfinished before it?"""
-        waits_for = {}          # transaction -> its changes, marks included
-        for e in self.log:
-            if e.streamed():
-                waits_for.setdefault((e.epoch, e.txid), set()).add(e.number)
-        whole, unfinished = [], {}
-        for m in order:
-            whole.append(not unfinished)
-            if m.event.streamed() and self.p.transaction_topic:
-                transaction = (m.event.epoch, m.event.txid)
-                if m.kind == 'begin' or transaction not in unfinished:
-                    unfinished[transaction] = set(waits_for[transaction])
-                unfinished[transaction].discard(m.event.number)
-                if not unfinished[transaction]:
-                    del unfinished[transaction]
-        return whole
 
     def lagging(self, messages):
         queues = {}

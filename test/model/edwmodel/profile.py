@@ -137,7 +137,7 @@ class Profile:
             # what a dropped column of a moved or unseen row holds is nobody's business
             self.drop_column = False
         if self.transaction_topic:
-            # a drain, which growing needs, waits for what an open transaction lacks
+            # an unfinished transaction stays in the older partitions, beyond any drain
             self.grow = False
         if self.on_delete == 'ignore':
             # the target then keeps what the source has forgotten: nothing to
