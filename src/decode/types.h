@@ -160,6 +160,10 @@ typedef struct EdwReader
 	EdwReason  *reason;
 } EdwReader;
 
+/* what numeric can hold before and after the decimal point */
+#define EDW_NUMERIC_INTEGER_DIGITS	131072
+#define EDW_NUMERIC_FRACTION_DIGITS	16383
+
 /* types.c */
 extern EdwReader *EdwReaderMake(const EdwConnectorModes *modes);
 extern EdwCodec *EdwCodecMake(Oid type, int32 typmod);
@@ -184,9 +188,11 @@ extern EdwDecodeResult EdwReadText(EdwReader *r, EdwJsonToken token, StringInfo 
 								   const char **text, int *len);
 extern bool EdwDecodeBinary(EdwBinaryMode mode, const char *text, int len, StringInfo out);
 
-/* types_number.c */
+/* types_unscaled.c */
 extern EdwDecodeResult EdwScalarFromUnscaled(EdwReader *r, const uint8 *bytes, int nbytes,
 											 int scale, EdwScalar *s);
+
+/* types_number.c */
 extern EdwDecodeResult EdwScalarToInt(EdwReader *r, const EdwCodec *codec,
 									  const EdwScalar *s, Datum *value);
 extern EdwDecodeResult EdwScalarToNumeric(EdwReader *r, const EdwCodec *codec,

@@ -17,13 +17,6 @@
 #include "utils/cash.h"
 #include "utils/numeric.h"
 
-/* what numeric can hold before and after the decimal point */
-#define NUMERIC_INTEGER_DIGITS	131072
-#define NUMERIC_FRACTION_DIGITS	16383
-
-/* bytes of an unscaled value that could still be a numeric */
-#define MAX_UNSCALED_BYTES	54500
-
 static const int64 powers_of_ten[] = {
 	INT64CONST(1), INT64CONST(10), INT64CONST(100), INT64CONST(1000),
 	INT64CONST(10000), INT64CONST(100000), INT64CONST(1000000),
@@ -174,114 +167,6 @@ parse_shape(const char *text, int len, Shape *shape)
 		shape->fraction_digits = Max(1 - (exponent + last), 0);
 	}
 	return true;
-}
-
-/*
- * An unscaled big-endian two's-complement value: number and scale if it fits, else
- * decimal text in r->scratch2.
- */
-EdwDecodeResult
-EdwScalarFromUnscaled(EdwReader *r, const uint8 *bytes, int nbytes, int scale,
-					  EdwScalar *s)
-{
-	bool		negative;
-	int			nwords;
-	uint32	   *words;
-	StringInfo	out = &r->scratch2;
-	StringInfoData digits;
-
-	if (nbytes == 0)
-		return EdwBadValue(r, "bad_decimal", ERRCODE_INVALID_TEXT_REPRESENTATION,
-						   "the bytes of a decimal are empty");
-	negative = (bytes[0] & 0x80) != 0;
-	while (nbytes > 1 && bytes[0] == (negative ? 0xFF : 0) &&
-		   ((bytes[1] & 0x80) != 0) == negative)
-	{
-		bytes++;
-		nbytes--;
-	}
-	if (nbytes <= 8 && scale >= 0)
-	{
-		uint64		value = negative ? ~UINT64CONST(0) : 0;
-
-		for (int i = 0; i < nbytes; i++)
-			value = value << 8 | bytes[i];
-		s->kind = EDW_SCALAR_INT_DECIMAL;
-		s->number = (int64) value;
-		s->scale = scale;
-		return EDW_EVENT;
-	}
-	if (nbytes > MAX_UNSCALED_BYTES || scale > NUMERIC_FRACTION_DIGITS ||
-		scale < -NUMERIC_INTEGER_DIGITS)
-		return EdwBadValue(r, "numeric_overflow", ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
-						   "a decimal of %d bytes and scale %d does not fit into numeric",
-						   nbytes, scale);
-
-	/* the magnitude as words, the least significant first */
-	nwords = (nbytes + 3) / 4;
-	words = palloc0(sizeof(uint32) * (nwords + 1));
-	for (int i = 0; i < nbytes; i++)
-	{
-		int			from_end = nbytes - 1 - i;
-		uint8		byte = negative ? (uint8) ~bytes[i] : bytes[i];
-
-		words[from_end / 4] |= (uint32) byte << (from_end % 4 * 8);
-	}
-	if (negative)
-	{
-		/* two's complement: the complement plus one */
-		for (int i = 0; ++words[i] == 0; i++)
-			;
-		nwords++;
-	}
-
-	/* divide by 10^9 again and again; digits come out from the right */
-	initStringInfo(&digits);
-	while (nwords > 0)
-	{
-		uint64		rest = 0;
-
-		for (int i = nwords - 1; i >= 0; i--)
-		{
-			rest = rest << 32 | words[i];
-			words[i] = (uint32) (rest / 1000000000);
-			rest %= 1000000000;
-		}
-		for (int i = 0; i < 9; i++)
-		{
-			appendStringInfoChar(&digits, (char) ('0' + rest % 10));
-			rest /= 10;
-		}
-		while (nwords > 0 && words[nwords - 1] == 0)
-			nwords--;
-	}
-	while (digits.len > 1 && digits.data[digits.len - 1] == '0')
-		digits.len--;
-
-	resetStringInfo(out);
-	if (negative)
-		appendStringInfoChar(out, '-');
-	if (digits.len <= scale)
-	{
-		appendStringInfoString(out, "0.");
-		for (int i = scale; i > digits.len; i--)
-			appendStringInfoChar(out, '0');
-	}
-	for (int i = digits.len - 1; i >= 0; i--)
-	{
-		appendStringInfoChar(out, digits.data[i]);
-		if (i == scale && i > 0)
-			appendStringInfoChar(out, '.');
-	}
-	for (int i = scale; i < 0; i++)
-		appendStringInfoChar(out, '0');
-	pfree(digits.data);
-	pfree(words);
-
-	s->kind = EDW_SCALAR_NUMBER;
-	s->text = out->data;
-	s->len = out->len;
-	return EDW_EVENT;
 }
 
 static EdwDecodeResult
@@ -439,7 +324,7 @@ small_numeric(const EdwCodec *codec, int64 unscaled, int scale, Datum *value,
 			 unscaled <= -powers_of_ten[codec->precision]))
 			return false;
 	}
-	else if (scale > NUMERIC_FRACTION_DIGITS)
+	else if (scale > EDW_NUMERIC_FRACTION_DIGITS)
 		return false;
 	*value = NumericGetDatum(int64_div_fast_to_numeric(unscaled, scale));
 	return true;
@@ -467,8 +352,8 @@ numeric_from_text(EdwReader *r, const EdwCodec *codec, const char *text, int len
 	}
 	else if (!shape.is_zero)
 	{
-		if (shape.integer_digits > NUMERIC_INTEGER_DIGITS ||
-			shape.fraction_digits > NUMERIC_FRACTION_DIGITS)
+		if (shape.integer_digits > EDW_NUMERIC_INTEGER_DIGITS ||
+			shape.fraction_digits > EDW_NUMERIC_FRACTION_DIGITS)
 			return precision_exceeded(r, codec);
 		if (codec->precision >= 0)
 		{
