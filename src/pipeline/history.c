@@ -70,6 +70,13 @@ static EdwStatement prune_batches = {
 	2, {FLOAT8OID, INT8OID}, NULL
 };
 
+static EdwStatement prune_letters = {
+	"DELETE FROM edw_stream.dead_letter WHERE id IN"
+	" (SELECT id FROM edw_stream.dead_letter WHERE stream = $1 AND status <> 'open'"
+	" AND last_seen < now() - pg_catalog.make_interval(secs => $2) LIMIT $3)",
+	3, {TEXTOID, FLOAT8OID, INT8OID}, NULL
+};
+
 static EdwStatement prune_inbox = {
 	"DELETE FROM edw_stream.inbox WHERE ctid IN"
 	" (SELECT i.ctid FROM edw_stream.inbox i JOIN edw_stream.partition_offset p"
@@ -350,13 +357,12 @@ EdwHistoryPrune(EdwPipeline *pipeline)
 	args[0] = Float8GetDatum(EdwHistoryRetentionS);
 	args[1] = Int64GetDatum(PRUNE_LIMIT);
 	most = EdwSqlRun(&prune_batches, args, NULL);
+	args[0] = CStringGetTextDatum(pipeline->stream);
+	args[1] = Float8GetDatum(EdwHistoryRetentionS);
+	args[2] = Int64GetDatum(PRUNE_LIMIT);
+	most = Max(most, EdwSqlRun(&prune_letters, args, NULL));
 	if (pipeline->def->server == NULL)
-	{
-		args[0] = CStringGetTextDatum(pipeline->stream);
-		args[1] = Float8GetDatum(EdwHistoryRetentionS);
-		args[2] = Int64GetDatum(PRUNE_LIMIT);
 		most = Max(most, EdwSqlRun(&prune_inbox, args, NULL));
-	}
 	EdwSqlFinish(&sql);
 	most = Max(most, (uint64) EdwTombstonesPrune(PRUNE_LIMIT));
 	EdwXactCommit(&pipeline->xact);

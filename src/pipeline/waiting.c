@@ -125,12 +125,14 @@ static bool
 key_expression(EdwRoute *route, const EdwTargetColumn *column, const EdwChange *change,
 			   Datum *value, bool *isnull)
 {
-	TupleTableSlot *slot = route->slot;
+	TupleTableSlot *slot;
 	int			i = -1;
 
 	while ((i = bms_next_member(column->inputs, i)) >= 0)
 		if (change->presence[i] != EDW_PRESENT)
 			return false;
+	EdwRoutePrepare(route);		/* this batch may not have used it yet; seldom enough */
+	slot = route->slot;
 	ResetExprContext(route->econtext);
 	slot->tts_values = change->values;
 	slot->tts_isnull = change->nulls;

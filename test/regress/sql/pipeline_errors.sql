@@ -76,6 +76,16 @@ CALL edw_stream.drain('pe_expr');
 SELECT * FROM ratio ORDER BY id;
 SELECT kafka_offset, stage, reason, sqlstate, message FROM edw_stream.dead_letter WHERE stream = 'pe_expr';
 
+-- A key that is an expression waits like any other (K6).
+CREATE TABLE keyed (id int PRIMARY KEY, a int CHECK (a > 0), b int);
+SELECT edw_stream.create_stream('pe_keyed', NULL, '{keyed}', 'json');
+SELECT edw_stream.map_table('pe_keyed', 'keyed', 'keyed', columns => '{"id": "n * 10", "a": "a", "b": "b"}',
+	options => '{"source_types": {"n": "int"}}');
+SELECT edw_stream.push('pe_keyed', 'keyed', NULL, m) FROM unnest(ARRAY['{"n":1,"a":0,"b":1}', '{"n":2,"a":1,"b":1}', '{"n":1,"b":2}']) m;
+CALL edw_stream.drain('pe_keyed');
+SELECT id, a, b FROM keyed;
+SELECT kafka_offset, reason FROM edw_stream.dead_letter WHERE stream = 'pe_keyed' ORDER BY 1;
+
 -- Bad bytes of every kind die alone, with their reasons and their headers.
 SELECT edw_stream.push('pe', 'item', '{"id":1}', '{"id":1,', '{"h": "v", "n": null}');
 SELECT edw_stream.push('pe', 'item', NULL, '[]');
@@ -137,7 +147,7 @@ DROP TABLE child;
 SELECT edw_stream.push('pe_child', 'child', NULL, '{"id":9,"parent":1}');
 CALL edw_stream.drain('pe_child');
 
-SELECT edw_stream.drop_stream(s) FROM unnest('{pe,pe_expr,pe_child,pe_breaker,pe_breaker2,pe_grant}'::text[]) s;
+SELECT edw_stream.drop_stream(s) FROM unnest('{pe,pe_expr,pe_keyed,pe_child,pe_breaker,pe_breaker2,pe_grant}'::text[]) s;
 \set VERBOSITY default
 SET client_min_messages = warning;
 DROP SCHEMA pe CASCADE;
