@@ -128,7 +128,8 @@ class Server:
                  '-D', self.data)
         conf = self.data + '/postgresql.conf'
         with open(conf, 'a') as file:
-            file.write(SETTINGS + "unix_socket_directories = '%s'\n" % self.directory)
+            file.write(SETTINGS + "port = %d\nunix_socket_directories = '%s'\n" %
+                       (self.port, self.directory))
         self.run('pg_ctl', '-D', self.data, '-l', self.directory + '/log', '-w', '-t', '180',
                  'start')
 
