@@ -19,9 +19,9 @@
 #include "catalog/stream.h"
 #include "executor/spi.h"
 #include "regex/regex.h"
+#include "source/inbox_headers.h"
 #include "source/source.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -434,88 +434,6 @@ check_lost(InboxSource *source, InboxPartition *part)
 				 part->topic, part->partition, part->end, part->next);
 }
 
-/* a message's headers, as parsed from its jsonb */
-typedef struct InboxHeaders
-{
-	int			n;
-	EdwHeader  *headers;
-} InboxHeaders;
-
-static char *
-jsonb_string(const JsonbValue *v, int *len)
-{
-	if (v->type == jbvString)
-	{
-		*len = v->val.string.len;
-		return pnstrdup(v->val.string.val, v->val.string.len);
-	}
-	if (v->type == jbvNull)
-	{
-		*len = -1;
-		return NULL;
-	}
-	else
-	{
-		/* numbers, booleans and the like: as JSON */
-		Jsonb	   *json = JsonbValueToJsonb(unconstify(JsonbValue *, v));
-		char	   *text = JsonbToCString(NULL, &json->root, VARSIZE(json));
-
-		*len = strlen(text);
-		return text;
-	}
-}
-
-static void
-add_header(InboxHeaders *list, int max, const JsonbValue *name, const JsonbValue *value)
-{
-	int			len;
-	EdwHeader  *header;
-
-	if (list->n >= max || name->type != jbvString)
-		return;
-	header = &list->headers[list->n++];
-	header->name = jsonb_string(name, &len);
-	header->value = jsonb_string(value, &len);
-	header->value_len = len;
-}
-
-/* One ["name", "value"] of the list form. */
-static void
-add_header_pair(InboxHeaders *list, int max, JsonbContainer *pair)
-{
-	JsonbValue *name = getIthJsonbValueFromContainer(pair, 0);
-	JsonbValue *value = getIthJsonbValueFromContainer(pair, 1);
-
-	if (name && value)
-		add_header(list, max, name, value);
-}
-
-/* {"name": "value", …} or [["name", "value"], …], into the current context */
-static InboxHeaders *
-parse_headers(Jsonb *jsonb)
-{
-	InboxHeaders *list = palloc0(sizeof(InboxHeaders));
-	int			max = JB_ROOT_COUNT(jsonb);
-	JsonbIterator *it = JsonbIteratorInit(&jsonb->root);
-	JsonbValue	v;
-	JsonbIteratorToken token;
-	JsonbValue	name;
-
-	list->headers = palloc(sizeof(EdwHeader) * Max(max, 1));
-	token = JsonbIteratorNext(&it, &v, true);
-	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			name = v;
-		else if (token == WJB_VALUE)
-			add_header(list, max, &name, &v);
-		else if (token == WJB_ELEM && v.type == jbvBinary &&
-				 JsonContainerIsArray(v.val.binary.data))
-			add_header_pair(list, max, v.val.binary.data);
-	}
-	return list;
-}
-
 /* key or value: copied, since the table's row goes with the transaction */
 static const char *
 copy_bytes(Datum datum, bool isnull, int32 *len)
@@ -546,7 +464,7 @@ copy_message(InboxPartition *part, uint64 row, EdwMessage *message)
 	datum = column(row, 4, &isnull);
 	message->value = copy_bytes(datum, isnull, &message->value_len);
 	datum = column(row, 5, &isnull);
-	message->native = isnull ? NULL : parse_headers(DatumGetJsonbP(datum));
+	message->native = isnull ? NULL : EdwInboxParseHeaders(DatumGetJsonbP(datum));
 }
 
 /* Read one partition from where it stands; returns how many messages were added. */
@@ -660,18 +578,6 @@ inbox_next_notice(EdwSource *base, EdwSourceNotice *notice)
 	return true;
 }
 
-static int
-inbox_headers(const EdwMessage *message, EdwHeader *headers, int max)
-{
-	const InboxHeaders *list = message->native;
-
-	if (list == NULL)
-		return 0;
-	for (int i = 0; i < list->n && i < max; i++)
-		headers[i] = list->headers[i];
-	return list->n;
-}
-
 static void
 inbox_release(EdwSource *base, EdwMessage *messages, int n)
 {
@@ -708,7 +614,7 @@ const EdwSourceOps EdwInboxSourceOps = {
 	.assign = inbox_assign,
 	.poll = inbox_poll,
 	.next_notice = inbox_next_notice,
-	.headers = inbox_headers,
+	.headers = EdwInboxHeaders,
 	.release = inbox_release,
 	.committed = inbox_committed,
 	.close = inbox_close,

@@ -1,6 +1,6 @@
 /*
  * kafka_internal.h
- *		What the files of the Kafka source share: kafka.c, kafka_event.c, kafka_topics.c.
+ *		What the files of the Kafka source share: kafka*.c but kafka_lookup.c.
  */
 #ifndef EDW_SOURCE_KAFKA_INTERNAL_H
 #define EDW_SOURCE_KAFKA_INTERNAL_H
@@ -142,12 +142,15 @@ extern void EdwKafkaFillError(EdwKafkaSource *source, rd_kafka_resp_err_t err,
 extern void EdwKafkaLookBehindEnds(EdwKafkaSource *source);
 extern void EdwKafkaWriteLog(EdwKafkaSource *source);
 
-/* kafka_topics.c: topics, partitions and their offsets */
+/* kafka_topics.c: topics and partitions */
 extern bool EdwKafkaTopicsInit(EdwKafkaSource *source, List *topics, EdwSourceError *error);
 extern void EdwKafkaTopicsFree(EdwKafkaSource *source);
 extern void EdwKafkaTopicsPoll(EdwKafkaSource *source);
 extern EdwSourceResult EdwKafkaListPartitions(EdwSource *base, List **partitions,
 											  EdwSourceError *error);
+
+/* kafka_offsets.c: where they begin and end */
+extern void EdwKafkaFollowLost(EdwKafkaSource *source);
 extern EdwSourceResult EdwKafkaStartOffsets(EdwSource *base, EdwStartAt start_at,
 											int64 timestamp_ms, EdwPartitionPosition *positions,
 											int n, EdwSourceError *error);
