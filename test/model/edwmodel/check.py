@@ -1,5 +1,7 @@
 """One seed against the extension."""
+import random
 from collections import Counter
+from json import dumps
 
 from .consumer import Consumer
 from .delivery import Delivery
@@ -66,9 +68,10 @@ class Check:
     def set_up(self):
         tables = self.source.tables
         topics = ', '.join(literal(topic_of(self.p, t)) for t in tables)
-        sql = ["SELECT edw_stream.create_stream(%s, NULL, ARRAY[%s], %s, options => %s)" % (
-            literal(self.stream), topics, literal(FORMATS[self.p.format]),
-            literal(self.options()))]
+        sql = ["SELECT edw_stream.create_stream(%s, NULL, ARRAY[%s], %s, workers => %d, "
+               "options => %s)" % (
+                   literal(self.stream), topics, literal(FORMATS[self.p.format]),
+                   max(1, self.p.workers), literal(self.options()))]
         for t in tables:
             columns = self.source.target_columns[t.name]
             names = ', '.join('%s %s' % (c.name, c.type) for c in columns)
@@ -87,6 +90,8 @@ class Check:
                            "on_delete => 'ignore', on_truncate => 'ignore')" % (
                                literal(self.stream), literal(self.append_target(t.name)),
                                literal(topic_of(self.p, t))))
+        if self.p.workers:
+            sql.append('SELECT edw_stream.start(%s)' % literal(self.stream))
         for statement in sql:
             self.db.query(statement)
 
@@ -112,21 +117,32 @@ class Check:
         self.compare_transactions()
 
     def push(self, messages):
-        rows, ends = [], {}
         for m in messages:
             m.outcome = self.model.take(m)
             self.delivered.append(m)
             self.pushed[m.topic] += 1
+        if self.p.workers:
+            self.push_each(messages)
+        elif messages:
+            self.push_all(messages)
+
+    def push_each(self, messages):
+        """As a user does, which wakes the workers."""
+        statements = ['SELECT edw_stream.push(%s, %s, %s, %s, %s, %d)' % (
+            literal(self.stream), literal(m.topic), literal(m.key), literal(m.value),
+            literal(dumps(m.headers) if m.headers else None), m.partition) for m in messages]
+        while statements:
+            n = random.Random(len(statements)).choice((1, 5, 20))
+            self.db.query('; '.join(statements[:n]))
+            del statements[:n]
+
+    def push_all(self, messages):
+        rows, ends = [], {}
+        for m in messages:
             ends[m.topic, m.partition] = m.offset + 1
-            headers = 'NULL'
-            if m.headers:
-                from json import dumps
-                headers = literal(dumps(m.headers))
             rows.append('(%s, %s, %d, %d, %s, %s, %s)' % (
                 literal(self.stream), literal(m.topic), m.partition, m.offset, bytea(m.key),
-                bytea(m.value), headers))
-        if not rows:
-            return
+                bytea(m.value), literal(dumps(m.headers) if m.headers else None)))
         partitions = ', '.join('(%s, %s, %d, %d)' % (literal(self.stream), literal(t), p, end)
                                for (t, p), end in ends.items())
         self.db.query(
@@ -137,7 +153,13 @@ class Check:
 
     def drain(self):
         self.delivered.append('drain')
-        self.db.query('CALL edw_stream.drain(%s)' % literal(self.stream))
+        if self.p.workers:
+            done = self.db.query("SELECT edw_stream.wait_for(%s, '180s')" % literal(self.stream))
+            if done != [('t',)]:
+                raise Wrong('the workers do not catch up: %s' % self.db.query(
+                    'SELECT * FROM edw_stream.streams WHERE stream = %s' % literal(self.stream)))
+        else:
+            self.db.query('CALL edw_stream.drain(%s)' % literal(self.stream))
         stalled = self.db.query('SELECT reason, message, hint FROM edw_stream.stream '
                                 'WHERE name = %s AND stalled' % literal(self.stream))
         if stalled:

@@ -40,6 +40,7 @@ class Profile:
     compact: bool = False           # O9: deletes lost to compaction, their tombstones kept
     # the stream
     batch_rows: int = 7
+    workers: int = 0                # 1: a background worker; 0: drained by the session
     pushes: int = 6                 # about how many times pushing is interrupted by a drain
     on_delete: str = 'delete'
     append: bool = True             # a second, append target on every topic
@@ -80,6 +81,7 @@ class Profile:
         self.compact = rng.random() < 0.2
         self.batch_rows = rng.choice((1, 2, 3, 5, 10, 50, 1000))
         self.pushes = rng.choice((1, 3, 6, 12))
+        self.workers = rng.choice((0,) * 12 + (1,))
         self.on_delete = rng.choice(('delete',) * 5 + ('soft', 'ignore'))
 
     def override(self, name, value):
@@ -147,6 +149,9 @@ class Profile:
             self.compact = False
         if self.on_delete == 'soft':
             self.drop_column = False
+
+        if self.transaction_topic:
+            self.workers = 0
 
     def __str__(self):
         default = Profile(self.seed)
