@@ -31,6 +31,9 @@
 /* exit() waits so long for helper threads that were inside a call */
 #define ORPHAN_WAIT_MS		1200
 
+/* twice what stopping a fetcher needs, see settle() */
+#define SETTLE_PASSES		4
+
 /* how often fetchers are told to look at the queue again */
 #define WAKE_MS				5
 
@@ -281,6 +284,25 @@ forget_assignment(EdwKafkaSource *source)
 	source->last = NULL;
 }
 
+/*
+ * Wait until librdkafka's main thread has let go of the former assignment. A partition
+ * that is assigned again while its fetcher is still being stopped is stopped twice,
+ * and the second time is an assertion of librdkafka 2.0.2: abort(), and the server restarts.
+ * Stopping needs two passes of that thread, none of them over the network. Each of these
+ * calls is answered by that thread in order, in microseconds.
+ */
+static void
+settle(EdwKafkaSource *source)
+{
+	for (int i = 0; i < SETTLE_PASSES; i++)
+	{
+		rd_kafka_topic_partition_list_t *list = NULL;
+
+		if (rd_kafka_assignment(source->rk, &list) == RD_KAFKA_RESP_ERR_NO_ERROR && list)
+			rd_kafka_topic_partition_list_destroy(list);
+	}
+}
+
 static EdwSourceResult
 kafka_assign(EdwSource *base, const EdwPartitionPosition *positions, int n,
 			 EdwSourceError *error)
@@ -305,6 +327,7 @@ kafka_assign(EdwSource *base, const EdwPartitionPosition *positions, int n,
 		rd_kafka_topic_partition_list_add(list, positions[i].topic,
 										  positions[i].partition)->offset = positions[i].offset;
 	err = rd_kafka_assign(source->rk, list);
+	settle(source);
 	rd_kafka_topic_partition_list_destroy(list);
 	if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
 		return EDW_SOURCE_OK;
