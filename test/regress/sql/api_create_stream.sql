@@ -53,7 +53,7 @@ SELECT pg_temp.raises($$SELECT edw_stream.create_stream('s', NULL, '{a}', regist
 
 -- start_at
 SELECT pg_temp.raises($$SELECT edw_stream.create_stream('s', NULL, '{a}', start_at => 'begin')$$);
-SELECT pg_temp.raises($$SELECT edw_stream.create_stream('s', NULL, '{a}', start_at => '2026-13-01')$$);
+SELECT pg_temp.raises($$SELECT edw_stream.create_stream('s', NULL, '{a}', start_at => '999999-01-01')$$);
 SELECT pg_temp.raises($$SELECT edw_stream.create_stream('s', NULL, '{a}', start_at => 'infinity')$$);
 
 -- workers
