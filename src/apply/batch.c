@@ -2,56 +2,20 @@
  * batch.c
  *		Filling a batch: changes in, at most one thing to do per key out (O10).
  *
- * Touches no table. A change becomes a row of the target's columns (expressions
- * evaluated), finds its key's entry, and either replaces what is there, is dropped
- * and counted, or, where only the stored row can tell, waits in line for
- * resolve.c. All memory is the batch's own context.
+ * Owns the batch, its memory and its rejects, and says what each kind of event means to
+ * a mapping: upsert, append, delete, a key that moved, truncate. A change becomes a row of
+ * the target's columns (evaluate.c) and is folded into its key's entry (fold.c). Touches
+ * no table. All memory is the batch's own context.
  */
 #include "postgres.h"
 
 #include "apply/apply.h"
-#include "apply/fold.h"
-#include "common/hashfn.h"
-#include "executor/executor.h"
-#include "port/pg_bswap.h"
-#include "utils/datum.h"
+#include "apply/evaluate.h"
 #include "utils/memutils.h"
-
-typedef struct EdwEntrySlot
-{
-	uint32		status;
-	uint32		hash;
-	EdwEntry   *entry;
-} EdwEntrySlot;
-
-#define SH_PREFIX		edw_entries
-#define SH_ELEMENT_TYPE	EdwEntrySlot
-#define SH_KEY_TYPE		const EdwEntry *
-#define SH_KEY			entry
-#define SH_SCOPE		static inline
-#define SH_STORE_HASH
-#define SH_GET_HASH(tb, a)	(a)->hash
-#define SH_HASH_KEY(tb, key)	(key)->hash
-#define SH_EQUAL(tb, a, b)	((a)->key_len == (b)->key_len && \
-							 memcmp((a)->key, (b)->key, (a)->key_len) == 0)
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
 
 #define ARENA_CHUNK		(64 * 1024)
 
 static uint64 last_serial = 0;
-
-/* what is being added, for one target */
-typedef struct Incoming
-{
-	EdwBatch   *batch;
-	EdwBatchTarget *bt;
-	const EdwChange *change;
-	EdwPositionBytes position;	/* the caller's memory */
-	int32		epoch;
-	int			message;
-} Incoming;
 
 EdwBatch *
 EdwBatchCreate(void)
@@ -93,14 +57,6 @@ EdwBatchAlloc(EdwBatch *batch, Size size)
 	return result;
 }
 
-static EdwPositionBytes
-copy_position(EdwBatch *batch, EdwPositionBytes position)
-{
-	if (position.len > 0)
-		position.bytes = memcpy(EdwBatchAlloc(batch, position.len), position.bytes, position.len);
-	return position;
-}
-
 static EdwBatchTarget *
 make_batch_target(EdwBatch *batch, EdwRoute *route, EdwTarget *target)
 {
@@ -112,9 +68,7 @@ make_batch_target(EdwBatch *batch, EdwRoute *route, EdwTarget *target)
 	route->run_serial = batch->serial;
 	bt->target = target;
 	bt->route = route;
-	bt->hash = edw_entries_create(batch->context, 1024, NULL);
-	bt->entries_size = 1024;
-	bt->entries = palloc(bt->entries_size * sizeof(EdwEntry *));
+	EdwMakeEntries(batch, bt);
 	bt->key_values = palloc(Max(target->nkeys, 1) * sizeof(Datum));
 	bt->barrier.bytes = target->def->barrier;
 	bt->barrier.len = target->def->barrier_len;
@@ -129,18 +83,6 @@ make_batch_target(EdwBatch *batch, EdwRoute *route, EdwTarget *target)
 	target->batch_serial = batch->serial;
 	MemoryContextSwitchTo(old);
 	return bt;
-}
-
-static void
-add_entry(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry *entry)
-{
-	if (bt->nentries == bt->entries_size)
-	{
-		bt->entries_size *= 2;
-		bt->entries = repalloc_huge(bt->entries, bt->entries_size * sizeof(EdwEntry *));
-	}
-	bt->entries[bt->nentries++] = entry;
-	(void) batch;
 }
 
 void
@@ -178,299 +120,8 @@ EdwBatchRejectUnavailable(EdwBatch *batch, EdwBatchTarget *bt, const EdwEntry *e
 							column, bt->target->relation));
 }
 
-/*
- * Values
- */
-
-/* Evaluate over the change that is in the route's slot; the result is the batch's. */
-static Datum
-evaluate(Incoming *in, ExprState *expression, bool typbyval, int16 typlen, bool *isnull)
-{
-	ExprContext *econtext = in->bt->route->econtext;
-	Datum		value;
-
-	value = ExecEvalExprSwitchContext(expression, econtext, isnull);
-	if (!*isnull && !typbyval)
-	{
-		MemoryContext old = MemoryContextSwitchTo(in->batch->context);
-
-		value = datumCopy(value, typbyval, typlen);
-		MemoryContextSwitchTo(old);
-	}
-	return value;
-}
-
-/* Make a set of values the row that the route's expressions see. */
 static void
-show_row(EdwRoute *route, Datum *values, bool *nulls)
-{
-	TupleTableSlot *slot = route->slot;
-
-	ResetExprContext(route->econtext);
-	slot->tts_values = values;
-	slot->tts_isnull = nulls;
-	slot->tts_nvalid = route->input.ncolumns;
-	slot->tts_flags &= ~TTS_FLAG_EMPTY;
-	route->econtext->ecxt_scantuple = slot;
-}
-
-/* what an expression yields whose inputs are not all there */
-static EdwPresence
-presence_of_inputs(const Bitmapset *inputs, const uint8 *presence)
-{
-	EdwPresence result = EDW_PRESENT;
-	int			i = -1;
-
-	while ((i = bms_next_member(inputs, i)) >= 0)
-	{
-		if (presence[i] == EDW_UNAVAILABLE)
-			return EDW_UNAVAILABLE;
-		if (presence[i] == EDW_ABSENT)
-			result = EDW_ABSENT;
-	}
-	return result;
-}
-
-static EdwPresence
-column_value(Incoming *in, const EdwTargetColumn *column, Datum *values, bool *nulls,
-			 const uint8 *presence, Datum *value, bool *isnull)
-{
-	if (column->input >= 0)
-	{
-		*value = values[column->input];
-		*isnull = nulls[column->input];
-		return presence[column->input];
-	}
-	if (column->inputs != NULL && presence_of_inputs(column->inputs, presence) != EDW_PRESENT)
-	{
-		*value = (Datum) 0;
-		*isnull = true;
-		return presence_of_inputs(column->inputs, presence);
-	}
-	*value = evaluate(in, column->expression, column->typbyval, column->typlen, isnull);
-	return EDW_PRESENT;
-}
-
-static void
-alloc_row(EdwBatch *batch, EdwFoldChange *c, int ncolumns)
-{
-	c->values = EdwBatchAlloc(batch, ncolumns * (sizeof(Datum) + sizeof(bool) + sizeof(uint8)));
-	c->nulls = (bool *) (c->values + ncolumns);
-	c->presence = (uint8 *) (c->nulls + ncolumns);
-}
-
-void
-EdwAllocRow(EdwBatch *batch, EdwFoldChange *c, int ncolumns)
-{
-	alloc_row(batch, c, ncolumns);
-	memset(c->nulls, true, ncolumns);
-	memset(c->presence, EDW_ABSENT, ncolumns);
-}
-
-/* A 'd' change's row: the key that make_key just found. */
-static void
-make_key_row(Incoming *in, EdwFoldChange *c)
-{
-	const EdwTarget *target = in->bt->target;
-
-	EdwAllocRow(in->batch, c, target->ncolumns);
-	for (int k = 0; k < target->nkeys; k++)
-	{
-		c->values[target->keys[k]] = in->bt->key_values[k];
-		c->nulls[target->keys[k]] = false;
-		c->presence[target->keys[k]] = EDW_PRESENT;
-	}
-}
-
-/* A 'u' change's values, in the target's columns. */
-static void
-make_row(Incoming *in, EdwFoldChange *c)
-{
-	const EdwTarget *target = in->bt->target;
-	const EdwChange *change = in->change;
-	int			n = target->ncolumns;
-	uint8		missing = 0;
-
-	alloc_row(in->batch, c, n);
-	for (int i = 0; i < n; i++)
-	{
-		c->presence[i] = column_value(in, &target->columns[i], change->values, change->nulls,
-									  change->presence, &c->values[i], &c->nulls[i]);
-		missing |= c->presence[i];
-	}
-	c->complete = missing == EDW_PRESENT;
-}
-
-/* Does the mapping's filter want this row? What it cannot see counts as wanted. */
-static bool
-is_wanted(Incoming *in)
-{
-	const EdwTarget *target = in->bt->target;
-	bool		isnull;
-	Datum		wanted;
-
-	if (target->filter == NULL ||
-		presence_of_inputs(target->filter_inputs, in->change->presence) != EDW_PRESENT)
-		return true;
-	wanted = evaluate(in, target->filter, true, 1, &isnull);
-	return !isnull && DatumGetBool(wanted);
-}
-
-/*
- * The key of a row into the batch's scratch buffer. NULL, or the name of the column that
- * is null or not there; *reason then says which.
- */
-static const char *
-make_key(Incoming *in, Datum *values, bool *nulls, const uint8 *presence, const char **reason)
-{
-	const EdwTarget *target = in->bt->target;
-	StringInfo	key = &in->batch->key;
-
-	resetStringInfo(key);
-	for (int k = 0; k < target->nkeys; k++)
-	{
-		const EdwTargetColumn *column = &target->columns[target->keys[k]];
-		Datum		value;
-		bool		isnull;
-
-		if (column_value(in, column, values, nulls, presence, &value, &isnull) != EDW_PRESENT)
-		{
-			*reason = "key_absent";
-			return column->name;
-		}
-		if (isnull)
-		{
-			*reason = "key_null";
-			return column->name;
-		}
-		EdwKeyAppend(key, column->key_kind, value);
-		in->bt->key_values[k] = value;
-	}
-	return NULL;
-}
-
-/*
- * Folding
- */
-
-static EdwEntry *
-find_entry(Incoming *in, bool *found)
-{
-	EdwBatch   *batch = in->batch;
-	EdwEntry	probe;
-	EdwEntry   *entry;
-	EdwEntrySlot *slot;
-	uint64		prefix = 0;
-
-	probe.key = (uint8 *) batch->key.data;
-	probe.key_len = batch->key.len;
-	probe.hash = hash_bytes(probe.key, probe.key_len);
-	slot = edw_entries_insert_hash(in->bt->hash, &probe, probe.hash, found);
-	if (*found)
-		return slot->entry;
-
-	entry = EdwBatchAlloc(batch, sizeof(EdwEntry));
-	memset(entry, 0, sizeof(EdwEntry));
-	entry->key = memcpy(EdwBatchAlloc(batch, probe.key_len), probe.key, probe.key_len);
-	entry->key_len = probe.key_len;
-	entry->hash = probe.hash;
-	memcpy(&prefix, probe.key, Min(probe.key_len, (int) sizeof(prefix)));
-	entry->prefix = pg_ntoh64(prefix);
-	slot->entry = entry;
-	add_entry(batch, in->bt, entry);
-	return entry;
-}
-
-/* is only the stored row able to tell what this one does, even alone? */
-static inline bool
-depends_on_stored(const EdwFoldChange *c)
-{
-	return c->position.len == 0 || c->arrives || c->departs;
-}
-
-static bool
-same_columns(const EdwTarget *target, const EdwFoldChange *a, const EdwFoldChange *b)
-{
-	return a->op == 'u' && b->op == 'u' &&
-		memcmp(a->presence, b->presence, target->ncolumns) == 0;
-}
-
-/* Remember a message whose fate is that of the change which replaced it. */
-static void
-remember_folded(EdwBatch *batch, EdwEntry *entry, const EdwFoldChange *replaced,
-				const EdwFoldChange *by)
-{
-	EdwMessageList *item;
-
-	if (by->op == 'd' || by->complete)
-	{
-		entry->folded = NULL;
-		return;
-	}
-	if (!replaced->counted)
-		return;
-	item = EdwBatchAlloc(batch, sizeof(EdwMessageList));
-	item->message = replaced->message;
-	item->next = entry->folded;
-	entry->folded = item;
-}
-
-static void
-wait_in_line(EdwBatch *batch, EdwEntry *entry, const EdwFoldChange *c)
-{
-	EdwFoldChange *item = EdwBatchAlloc(batch, sizeof(EdwFoldChange));
-
-	*item = *c;
-	entry->last->next = item;
-	entry->last = item;
-	entry->replay = true;
-}
-
-/*
- * Fold a change into its key's entry. While the entry holds one change that has a position,
- * one of the two mostly makes the other irrelevant, whatever is stored: the newer one does
- * if it is a delete, is complete, or gives the same columns.
- */
-static void
-fold(Incoming *in, EdwEntry *entry, EdwFoldChange *c)
-{
-	EdwFoldChange *have = &entry->live;
-	const EdwTarget *target = in->bt->target;
-	int			order;
-
-	c->position = copy_position(in->batch, c->position);
-	if (have->op == 0)
-	{
-		*have = *c;
-		entry->last = have;
-		entry->replay = depends_on_stored(c);
-		return;
-	}
-	if (entry->replay || depends_on_stored(c))
-	{
-		wait_in_line(in->batch, entry, c);
-		return;
-	}
-
-	order = EdwPositionOrder(c->position, have->position);
-	if (order == 0)
-		EdwCountOutcome(in->bt, c, EDW_OUTCOME_DUPLICATE);
-	else if (order > 0 && target->deleted_attnum != 0 && c->op == 'd' && have->op == 'u')
-		wait_in_line(in->batch, entry, c);	/* the row stays, with these values */
-	else if (order > 0 && (c->op == 'd' || c->complete || same_columns(target, c, have)))
-	{
-		EdwCountOutcome(in->bt, have, have->filtered ? EDW_OUTCOME_FILTERED : EDW_OUTCOME_FOLDED);
-		remember_folded(in->batch, entry, have, c);
-		*have = *c;
-	}
-	else if (order < 0 && (have->op == 'd' || have->complete || same_columns(target, c, have)))
-		EdwCountOutcome(in->bt, c, EDW_OUTCOME_STALE);
-	else
-		wait_in_line(in->batch, entry, c);
-}
-
-static void
-reject_key(Incoming *in, const char *column, const char *reason)
+reject_key(EdwIncoming *in, const char *column, const char *reason)
 {
 	in->bt->outcomes[EDW_OUTCOME_REJECTED]++;
 	EdwBatchReject(in->batch, in->bt, NULL, in->message, reason,
@@ -482,7 +133,7 @@ reject_key(Incoming *in, const char *column, const char *reason)
 }
 
 static void
-start_change(Incoming *in, EdwFoldChange *c, char op)
+start_change(EdwIncoming *in, EdwFoldChange *c, char op)
 {
 	const EdwChange *change = in->change;
 
@@ -499,7 +150,7 @@ start_change(Incoming *in, EdwFoldChange *c, char op)
 
 /* P3 compares transactions only where keys move */
 static void
-note_transaction(Incoming *in, EdwFoldChange *c)
+note_transaction(EdwIncoming *in, EdwFoldChange *c)
 {
 	if (!c->arrives && !c->departs)
 		return;
@@ -513,17 +164,16 @@ note_transaction(Incoming *in, EdwFoldChange *c)
  * the new one, before and after.
  */
 static void
-leave_old_key(Incoming *in, EdwEntry *entry, EdwFoldChange *c)
+leave_old_key(EdwIncoming *in, EdwEntry *entry, EdwFoldChange *c)
 {
 	EdwFoldChange gone;
 	EdwEntry   *old;
 	const char *reason;
-	bool		found;
 
-	show_row(in->bt->route, in->change->old_values, in->change->old_nulls);
+	EdwShowRow(in->bt->route, in->change->old_values, in->change->old_nulls);
 
 	/* presence as of the new row: a key is made from columns that every event has */
-	if (make_key(in, in->change->old_values, in->change->old_nulls,
+	if (EdwMakeKey(in, in->change->old_values, in->change->old_nulls,
 				 in->change->presence, &reason) != NULL)
 		return;
 	if (in->batch->key.len == entry->key_len &&
@@ -534,21 +184,20 @@ leave_old_key(Incoming *in, EdwEntry *entry, EdwFoldChange *c)
 	start_change(in, &gone, 'd');
 	gone.counted = false;
 	gone.departs = true;
-	make_key_row(in, &gone);
+	EdwMakeKeyRow(in, &gone);
 	note_transaction(in, &gone);
-	old = find_entry(in, &found);
-	fold(in, old, &gone);
+	old = EdwFindEntry(in->batch, in->bt);
+	EdwFold(in->batch, in->bt, old, &gone);
 }
 
 static void
-add_delete(Incoming *in, bool pairs_with_delete)
+add_delete(EdwIncoming *in, bool pairs_with_delete)
 {
 	const EdwMappingDef *def = in->bt->target->def;
 	const EdwChange *change = in->change;
 	EdwFoldChange c;
 	const char *column;
 	const char *reason;
-	bool		found;
 
 	if (def->apply == EDW_APPLY_APPEND || def->on_delete == EDW_DELETE_IGNORE ||
 		(pairs_with_delete && change->op == EDW_OP_TOMBSTONE))
@@ -562,24 +211,24 @@ add_delete(Incoming *in, bool pairs_with_delete)
 				 errmsg("a delete arrived for table %s, which is mapped with on_delete => 'error'",
 						in->bt->target->relation),
 				 errhint("Map the table with another on_delete, or seek beyond the event.")));
-	column = make_key(in, change->values, change->nulls, change->presence, &reason);
+	column = EdwMakeKey(in, change->values, change->nulls, change->presence, &reason);
 	if (column != NULL)
 	{
 		reject_key(in, column, reason);
 		return;
 	}
 	start_change(in, &c, 'd');
-	make_key_row(in, &c);
+	EdwMakeKeyRow(in, &c);
 	note_transaction(in, &c);
-	fold(in, find_entry(in, &found), &c);
+	EdwFold(in->batch, in->bt, EdwFindEntry(in->batch, in->bt), &c);
 }
 
 static void
-add_append(Incoming *in)
+add_append(EdwIncoming *in)
 {
 	EdwEntry   *entry;
 
-	if (!is_wanted(in))
+	if (!EdwIsWanted(in))
 	{
 		in->bt->outcomes[EDW_OUTCOME_FILTERED]++;
 		return;
@@ -587,7 +236,7 @@ add_append(Incoming *in)
 	entry = EdwBatchAlloc(in->batch, sizeof(EdwEntry));
 	memset(entry, 0, sizeof(EdwEntry));
 	start_change(in, &entry->live, 'u');
-	make_row(in, &entry->live);
+	EdwMakeRow(in, &entry->live);
 	for (int i = 0; i < in->bt->target->ncolumns; i++)
 	{
 		if (entry->live.presence[i] == EDW_UNAVAILABLE)
@@ -598,12 +247,12 @@ add_append(Incoming *in)
 			return;
 		}
 	}
-	entry->live.position = copy_position(in->batch, in->position);
-	add_entry(in->batch, in->bt, entry);
+	entry->live.position = EdwCopyPosition(in->batch, in->position);
+	EdwAddEntry(in->bt, entry);
 }
 
 static void
-add_upsert(Incoming *in)
+add_upsert(EdwIncoming *in)
 {
 	const EdwChange *change = in->change;
 	const EdwMappingDef *def = in->bt->target->def;
@@ -611,7 +260,6 @@ add_upsert(Incoming *in)
 	EdwEntry   *entry;
 	const char *column;
 	const char *reason;
-	bool		found;
 	bool		wanted;
 
 	if (def->apply == EDW_APPLY_APPEND)
@@ -619,34 +267,34 @@ add_upsert(Incoming *in)
 		add_append(in);
 		return;
 	}
-	column = make_key(in, change->values, change->nulls, change->presence, &reason);
+	column = EdwMakeKey(in, change->values, change->nulls, change->presence, &reason);
 	if (column != NULL)
 	{
 		reject_key(in, column, reason);
 		return;
 	}
-	wanted = is_wanted(in);
+	wanted = EdwIsWanted(in);
 	if (!wanted && def->on_delete == EDW_DELETE_IGNORE)
 	{
 		in->bt->outcomes[EDW_OUTCOME_FILTERED]++;
 		return;
 	}
-	entry = find_entry(in, &found);
+	entry = EdwFindEntry(in->batch, in->bt);
 	start_change(in, &c, wanted ? 'u' : 'd');
 	c.filtered = !wanted;
 	if (wanted)
-		make_row(in, &c);
+		EdwMakeRow(in, &c);
 	else
-		make_key_row(in, &c);
+		EdwMakeKeyRow(in, &c);
 	if (change->has_old)
 		leave_old_key(in, entry, &c);
 	note_transaction(in, &c);
-	fold(in, entry, &c);
+	EdwFold(in->batch, in->bt, entry, &c);
 }
 
 /* P4. What is older is void at once: what is in the batch here, what is stored in apply.c. */
 static void
-add_truncate(Incoming *in)
+add_truncate(EdwIncoming *in)
 {
 	EdwBatchTarget *bt = in->bt;
 
@@ -678,61 +326,14 @@ add_truncate(Incoming *in)
 	}
 	bt->truncates++;
 	bt->truncated = true;
-	bt->barrier = copy_position(in->batch, in->position);
+	bt->barrier = EdwCopyPosition(in->batch, in->position);
 
 	/* what has no position arrived before the truncate did, and goes as well */
 	EdwBatchPurge(bt, EDW_OUTCOME_FOLDED, true);
 }
 
-void
-EdwBatchPurge(EdwBatchTarget *bt, EdwOutcome outcome, bool undated)
-{
-	for (int i = 0; i < bt->nentries; i++)
-	{
-		EdwEntry   *entry = bt->entries[i];
-		EdwFoldChange *c = entry->live.op == 0 ? NULL : &entry->live;
-		EdwFoldChange *kept = NULL;
-
-		for (; c != NULL; c = c->next)
-		{
-			if (c->position.len == 0 ? undated : EdwPositionOrder(c->position, bt->barrier) < 0)
-			{
-				EdwCountOutcome(bt, c, outcome);
-				continue;
-			}
-			if (kept == NULL)
-			{
-				EdwFoldChange *next = c->next;
-
-				/* the first is part of the entry */
-				if (c != &entry->live)
-					entry->live = *c;
-				entry->live.next = next;
-				kept = &entry->live;
-			}
-			else
-			{
-				kept->next = c;
-				kept = c;
-			}
-		}
-		if (kept == NULL)
-		{
-			entry->live.op = 0;
-			entry->live.next = NULL;
-			entry->replay = false;
-			entry->folded = NULL;
-		}
-		else
-		{
-			kept->next = NULL;
-			entry->last = kept;
-		}
-	}
-}
-
 static void
-add_to_target(Incoming *in, bool pairs_with_delete)
+add_to_target(EdwIncoming *in, bool pairs_with_delete)
 {
 	EdwBatchTarget *bt = in->bt;
 
@@ -747,7 +348,7 @@ add_to_target(Incoming *in, bool pairs_with_delete)
 		bt->outcomes[EDW_OUTCOME_STALE]++;
 		return;
 	}
-	show_row(bt->route, in->change->values, in->change->nulls);
+	EdwShowRow(bt->route, in->change->values, in->change->nulls);
 	if (in->change->op == EDW_OP_DELETE || in->change->op == EDW_OP_TOMBSTONE)
 		add_delete(in, pairs_with_delete);
 	else
@@ -759,7 +360,7 @@ EdwBatchAdd(EdwBatch *batch, EdwRoute *route, int message,
 			const EdwChange *change, const EdwFullPosition *position,
 			int32 epoch, bool pairs_with_delete)
 {
-	Incoming	in = {0};
+	EdwIncoming	in = {0};
 
 	in.batch = batch;
 	in.change = change;

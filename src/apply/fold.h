@@ -1,7 +1,8 @@
 /*
  * fold.h
  *		The inside of a batch, shared by the files that make and use it:
- *		batch.c (fill), resolve.c (against the stored row), apply.c and guard.c.
+ *		batch.c (fill), evaluate.c, fold.c, resolve.c (against the stored row), apply.c and
+ *		guard.c.
  *
  * A batch has one EdwBatchTarget per target, which has one EdwEntry per key. An entry holds
  * the changes that still matter, in order of arrival. Nearly always that is one,
@@ -118,6 +119,21 @@ extern void EdwBatchRejectUnavailable(EdwBatch *batch, EdwBatchTarget *bt, const
 
 /* Give a change room for its row, nothing present in it. */
 extern void EdwAllocRow(EdwBatch *batch, EdwFoldChange *c, int ncolumns);
+
+/* Copy a position into the batch's memory. */
+extern EdwPositionBytes EdwCopyPosition(EdwBatch *batch, EdwPositionBytes position);
+
+/* Make the target's list of entries, which finds them by key, too. */
+extern void EdwMakeEntries(EdwBatch *batch, EdwBatchTarget *bt);
+
+/* Append an entry to the list; only EdwFindEntry makes one that is found by its key. */
+extern void EdwAddEntry(EdwBatchTarget *bt, EdwEntry *entry);
+
+/* The entry of the key in the batch's scratch buffer, made if there is none. */
+extern EdwEntry *EdwFindEntry(EdwBatch *batch, EdwBatchTarget *bt);
+
+/* Fold a change into its key's entry. */
+extern void EdwFold(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry *entry, EdwFoldChange *c);
 
 /*
  * Drop what the target's barrier makes void, counted as outcome; undated: also

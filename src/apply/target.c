@@ -284,7 +284,7 @@ describe_column(EdwTargetColumn *column, Form_pg_attribute att, const EdwMapping
 	}
 }
 
-/* The default as SQL text for the statement and planned for batch.c. */
+/* The default as SQL text for the statement and planned for evaluate.c. */
 static void
 find_default(EdwTargetColumn *column, Relation rel, List *context)
 {

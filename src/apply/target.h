@@ -7,7 +7,7 @@
  * a memory context of its own; rebuilt when a relcache invalidation has
  * flagged the target (the callback only sets the flag; see apply/target.c).
  * Expressions (map_table's columns, filter) are made by apply/expression.c and
- * evaluated by apply/batch.c, per event, as the stream's owner.
+ * evaluated by apply/evaluate.c, per event, as the stream's owner.
  */
 #ifndef EDW_APPLY_TARGET_H
 #define EDW_APPLY_TARGET_H
