@@ -3,62 +3,26 @@
  *		Messages in JSON: Debezium's envelope, its flattened form, and plain rows.
  *
  * One decoder for both formats. What a message is, is decided by its first field and,
- * where that leaves doubt, by which fields it has; a schema envelope around it
+ * where that leaves doubt, by which fields it has (envelope.c); a schema envelope around it
  * was taken off before (schema.c). Rules P1, P2, P3, P5, P6, O3, O5, O9.
  */
 #include "postgres.h"
 
-#include "decode/row.h"
-
-/* the fields of a message that is no plain row */
-typedef enum EnvelopeField
-{
-	ENV_BEFORE,
-	ENV_AFTER,
-	ENV_SOURCE,
-	ENV_OP,
-	ENV_TS_MS,
-	ENV_TS_US,
-	ENV_TS_NS,
-	ENV_TRANSACTION,
-	ENV_MESSAGE,
-	ENV_DDL,
-	ENV_TABLE_CHANGES,
-	ENV_DATABASE_NAME,
-	ENV_STATUS,
-	ENV_DATA_COLLECTIONS,
-	ENV_FIELDS
-} EnvelopeField;
-
-static const char *const envelope_names[ENV_FIELDS] = {
-	"before", "after", "source", "op", "ts_ms", "ts_us", "ts_ns", "transaction", "message",
-	"ddl", "tableChanges", "databaseName", "status", "data_collections"
-};
+#include "decode/envelope.h"
 
 typedef struct JsonDecoder
 {
 	EdwDecoder	base;
 	const char *topic;
-	EdwInputDesc *desc;
 	EdwConnectorModes modes;
 	const char *sequence;		/* NULL: auto */
 	const char *sequence_header;	/* of "header:name", else NULL */
 	bool		plain;			/* the format "json" */
-	bool		has_ts_ms_column;
 	EdwJson    *json;
 	EdwJson    *document;		/* MongoDB's rows, which come as text */
 	EdwRowReader *row;
 	EdwSourceBlock *source;
-	EdwFieldSet *envelope;
-	EdwFieldSet *transaction;
-	EdwJsonToken tokens[ENV_FIELDS];
-	int			nothers;		/* fields of the message that are none of these */
-
-	/* what walk_envelope read already, and what came of the row */
-	bool		expect_envelope;	/* the last message was one */
-	bool		row_read;
-	bool		source_read;
-	EdwDecodeResult row_result;
+	EdwEnvelope *envelope;
 	MemoryContextCallback callback;
 } JsonDecoder;
 
@@ -73,25 +37,13 @@ free_documents(void *arg)
 		EdwJsonDestroy(d->row->reader->inner);
 }
 
-static EdwFieldSet *
-set_of_names(const char *const *names, int n)
-{
-	EdwFieldSet *set = EdwFieldSetMake();
-
-	for (int i = 0; i < n; i++)
-		EdwFieldAdd(set, names[i], (int) strlen(names[i]), i);
-	return set;
-}
-
 static EdwDecoder *
 open_json(const EdwDecoderConfig *config, const EdwDecoderOps *ops, bool plain)
 {
-	static const char *const transaction_names[] = {"id", "total_order", "data_collection_order"};
 	JsonDecoder *d = palloc0(sizeof(JsonDecoder));
 
 	d->base.ops = ops;
 	d->topic = pstrdup(config->topic);
-	d->desc = config->desc;
 	d->modes = config->modes;
 	if (d->modes.unavailable)
 		d->modes.unavailable = pstrdup(d->modes.unavailable);
@@ -99,9 +51,6 @@ open_json(const EdwDecoderConfig *config, const EdwDecoderOps *ops, bool plain)
 	if (d->sequence && strncmp(d->sequence, "header:", 7) == 0)
 		d->sequence_header = d->sequence + 7;
 	d->plain = plain;
-	for (int i = 0; i < config->desc->ncolumns; i++)
-		if (strcmp(config->desc->columns[i].name, "ts_ms") == 0)
-			d->has_ts_ms_column = true;
 
 	d->callback.func = free_documents;
 	d->callback.arg = d;
@@ -113,8 +62,7 @@ open_json(const EdwDecoderConfig *config, const EdwDecoderOps *ops, bool plain)
 
 	d->source = EdwSourceBlockMake();
 	d->row = EdwRowReaderMake(&d->base, config, &d->modes, plain, d->source);
-	d->envelope = set_of_names(envelope_names, ENV_FIELDS);
-	d->transaction = set_of_names(transaction_names, lengthof(transaction_names));
+	d->envelope = EdwEnvelopeMake(d->json, d->document, d->row, d->source);
 	return &d->base;
 }
 
@@ -222,259 +170,38 @@ apply_sequence(JsonDecoder *d, const EdwJson *json, EdwSource *source,
 	return EdwSequencePosition(text, Max(len, 0), message->offset, change, reason);
 }
 
-/*
- * The row and the source of an envelope, where they are met: the last message was one, so
- * this is one, too, or else what was read is forgotten. A failure to read the row
- * is kept until that is clear. Returns the token after the value.
- */
-static EdwJsonToken
-read_early(JsonDecoder *d, EnvelopeField which, EdwJsonToken value, EdwChange *change,
-		   EdwReason *reason, EdwJsonError *error)
-{
-	EdwJsonToken after;
-
-	if (which == ENV_SOURCE)
-	{
-		d->source_read = true;
-		return EdwSourceBlockRead(d->source, d->json, value, error);
-	}
-	d->row_read = true;
-	d->row_result = EdwRowRead(d->row, d->json, value, EDW_ROW_ALL, change, &after, reason);
-	return d->row_result == EDW_EVENT ? after : EdwJsonSkip(d->json, value, error);
-}
-
-/* Note where the fields of the object at root are. False: it is not well-formed. */
-static bool
-walk_envelope(JsonDecoder *d, EdwJsonToken root, EdwJsonToken end, EdwChange *change,
-			  EdwReason *reason, EdwJsonError *error)
-{
-	const EdwJson *json = d->json;
-	EdwJsonToken key;
-	EdwJsonToken after = EDW_JSON_NO_TOKEN;
-	EdwField   *field = NULL;
-	bool		more;
-
-	memset(d->tokens, 0xFF, sizeof(d->tokens));
-	d->nothers = 0;
-	d->row_read = d->source_read = false;
-	d->row->in_envelope = true;
-	for (more = EdwJsonObjectFirst(json, root, &key, &after, error); more;
-		 more = EdwJsonObjectNext(json, after, &key, &after, error))
-	{
-		EdwField   *found = EdwFieldLookup(d->envelope, json, key, field);
-
-		if (found != NULL)
-		{
-			field = found;
-			d->tokens[found->id] = key + 2;
-		}
-		else
-			d->nothers++;
-		/* of duplicates the last one counts */
-		if (found != NULL && found->id == ENV_AFTER && d->row_read)
-		{
-			EdwRowForget(d->row, change);
-			d->row_read = false;
-		}
-		if (found != NULL && d->expect_envelope && EdwJsonChar(json, key + 2) == '{' &&
-			(found->id == ENV_AFTER || (found->id == ENV_SOURCE && !d->source_read)))
-			after = read_early(d, found->id, key + 2, change, reason, error);
-		else
-			after = EdwJsonSkip(json, key + 2, error);
-		if (after == EDW_JSON_NO_TOKEN)
-			break;
-	}
-	if (*error == EDW_JSON_OK && after != end)
-		*error = EDW_JSON_BAD_SYNTAX;
-	return *error == EDW_JSON_OK;
-}
-
-static bool
-has(const JsonDecoder *d, EnvelopeField field)
-{
-	return d->tokens[field] != EDW_JSON_NO_TOKEN;
-}
-
-static bool
-has_object(const JsonDecoder *d, EnvelopeField field)
-{
-	return has(d, field) && EdwJsonChar(d->json, d->tokens[field]) == '{';
-}
-
-/* transaction: {"id": …, "total_order": …, …} (rule P7) */
-static EdwDecodeResult
-read_transaction(JsonDecoder *d, EdwChange *change, EdwReason *reason)
-{
-	const EdwJson *json = d->json;
-	EdwJsonToken key;
-	EdwJsonToken after;
-	EdwJsonError error = EDW_JSON_OK;
-	EdwField   *field = NULL;
-	bool		more;
-	const char *text;
-	int			len;
-
-	if (!has_object(d, ENV_TRANSACTION))
-		return EDW_EVENT;
-	change->in_transaction_block = true;
-	for (more = EdwJsonObjectFirst(json, d->tokens[ENV_TRANSACTION], &key, &after, &error); more;
-		 more = EdwJsonObjectNext(json, after, &key, &after, &error))
-	{
-		EdwField   *found = EdwFieldLookup(d->transaction, json, key, field);
-
-		if (found != NULL)
-		{
-			field = found;
-			if (found->id == 1)
-				change->total_order = EdwTokenInt(json, key + 2, -1);
-			else if (found->id == 0 && (len = EdwTokenText(json, key + 2, &text)) > 0)
-				EdwSetTransactionId(change->txid, text, len);
-		}
-		after = EdwJsonSkip(json, key + 2, &error);
-		if (after == EDW_JSON_NO_TOKEN)
-			break;
-	}
-	return error == EDW_JSON_OK ? EDW_EVENT : EdwBadJson(reason, error, "the message");
-}
-
-/* The op of an envelope; false for one that there is not. */
-static bool
-parse_op(const char *text, int len, EdwOp *op)
-{
-	if (len != 1)
-		return false;
-	switch (text[0])
-	{
-		case 'c':
-			*op = EDW_OP_CREATE;
-			return true;
-		case 'u':
-			*op = EDW_OP_UPDATE;
-			return true;
-		case 'r':
-			*op = EDW_OP_READ;
-			return true;
-		case 'd':
-			*op = EDW_OP_DELETE;
-			return true;
-		case 't':
-			*op = EDW_OP_TRUNCATE;
-			return true;
-		default:
-			return false;
-	}
-}
-
-/* A row image: an object, or for MongoDB a text that holds one. */
-static EdwDecodeResult
-read_image(JsonDecoder *d, EnvelopeField which, EdwRowMode mode, EdwChange *change,
-		   const EdwJson **json, EdwReason *reason)
-{
-	EdwJsonToken token = d->tokens[which];
-	EdwJsonToken after;
-	EdwReader  *reader = d->row->reader;
-	const char *text;
-	int			len;
-	EdwJsonError error;
-	EdwDecodeResult result;
-
-	*json = d->json;
-	if (EdwJsonChar(d->json, token) == '{')
-		return EdwRowRead(d->row, d->json, token, mode, change, &after, reason);
-
-	reader->json = d->json;
-	reader->reason = reason;
-	reader->column = envelope_names[which];
-	result = EdwReadText(reader, token, &reader->scratch, &text, &len);
-	if (result != EDW_EVENT)
-		return result;
-	error = EdwJsonLoad(d->document, "", 0, text, len);
-	if (error == EDW_JSON_OK && EdwJsonChar(d->document, 0) != '{')
-		error = EDW_JSON_BAD_SYNTAX;
-	if (error != EDW_JSON_OK)
-		return EdwBadJson(reason, error, "the document");
-	*json = d->document;
-	return EdwRowRead(d->row, d->document, 0, mode, change, &after, reason);
-}
-
-static bool
-has_image(const JsonDecoder *d, EnvelopeField field)
-{
-	char		c;
-
-	if (!has(d, field))
-		return false;
-	c = EdwJsonChar(d->json, d->tokens[field]);
-	return c == '{' || c == '"';
-}
-
-/* The row of an event, by its op (rules P2, P6). *json is what the row was read from. */
-static EdwDecodeResult
-read_event_row(JsonDecoder *d, EdwChange *change, const EdwJson **json, EdwReason *reason)
-{
-	EdwDecodeResult result;
-
-	*json = d->json;
-	if (change->op == EDW_OP_TRUNCATE)
-		return EDW_EVENT;
-	if (change->op == EDW_OP_DELETE)
-	{
-		if (d->row_read)
-			EdwRowForget(d->row, change);
-		return has_image(d, ENV_BEFORE) ?
-			read_image(d, ENV_BEFORE, EDW_ROW_KEYS, change, json, reason) : EDW_EVENT;
-	}
-
-	if (!has_image(d, ENV_AFTER))
-		return EdwBadMessage(reason, "no_row", ERRCODE_DATA_EXCEPTION,
-							 "the event has no row: its field \"after\" is missing or null");
-	if (change->op == EDW_OP_UPDATE && d->desc->want_old_key && has_object(d, ENV_BEFORE))
-	{
-		EdwJsonToken sequence = d->row->sequence;
-
-		memset(change->old_nulls, true, d->desc->ncolumns);
-		result = read_image(d, ENV_BEFORE, EDW_ROW_OLD_KEYS, change, json, reason);
-		if (result != EDW_EVENT)
-			return result;
-		change->has_old = true;
-		d->row->sequence = d->row_read ? sequence : EDW_JSON_NO_TOKEN;
-	}
-	if (d->row_read)
-		return d->row_result;
-	return read_image(d, ENV_AFTER, EDW_ROW_ALL, change, json, reason);
-}
-
 static EdwDecodeResult
 decode_envelope(JsonDecoder *d, EdwSource *source, const EdwMessage *message,
 				EdwChange *change, EdwReason *reason)
 {
+	EdwEnvelope *e = d->envelope;
 	const EdwJson *json = d->json;
 	const EdwJson *row_json;
 	EdwJsonError error = EDW_JSON_OK;
 	EdwDecodeResult result;
 	const char *op;
-	int			op_len = EdwTokenText(json, d->tokens[ENV_OP], &op);
+	int			op_len = EdwTokenText(json, e->tokens[ENV_OP], &op);
 
 	if (op_len == 1 && op[0] == 'm')
 		return EdwSkipMessage(reason, "logical_message", "a logical decoding message (op m)");
-	if (!parse_op(op, op_len, &change->op))
+	if (!EdwParseOp(op, op_len, &change->op))
 		return EdwBadMessage(reason, "unknown_op", ERRCODE_DATA_EXCEPTION,
 							 "the event's op is \"%.*s\", which is none of c, u, d, r, t and m",
 							 Min(op_len, 20), op);
 
-	d->expect_envelope = true;
-	result = read_event_row(d, change, &row_json, reason);
+	e->expected = true;
+	result = EdwEnvelopeReadRow(e, change, &row_json, reason);
 	if (result != EDW_EVENT)
 		return result;
-	if (has_object(d, ENV_SOURCE) && !d->source_read &&
-		EdwSourceBlockRead(d->source, json, d->tokens[ENV_SOURCE], &error) == EDW_JSON_NO_TOKEN)
+	if (EdwEnvelopeHasObject(e, ENV_SOURCE) && !e->source_read &&
+		EdwSourceBlockRead(d->source, json, e->tokens[ENV_SOURCE], &error) == EDW_JSON_NO_TOKEN)
 		return EdwBadJson(reason, error, "the message");
 	if (EdwSourceBlockIsSignal(d->source, json))
 		return EdwSkipMessage(reason, "signal", "a row of Debezium's signalling table");
 
-	change->event_ts_us = EdwTokenTime(json, d->tokens[ENV_TS_US], d->tokens[ENV_TS_NS],
-									   d->tokens[ENV_TS_MS]);
-	result = read_transaction(d, change, reason);
+	change->event_ts_us = EdwTokenTime(json, e->tokens[ENV_TS_US], e->tokens[ENV_TS_NS],
+									   e->tokens[ENV_TS_MS]);
+	result = EdwEnvelopeReadTransaction(e, change, reason);
 	if (result == EDW_EVENT)
 		result = EdwSourceBlockApply(d->source, json, d->sequence == NULL, message->offset,
 									 change, reason);
@@ -502,7 +229,7 @@ apply_flat_metadata(JsonDecoder *d, const EdwMessage *message, EdwChange *change
 
 	/* an op of another kind than ours is a column of the user's */
 	if (len > 0)
-		(void) parse_op(text, len, &change->op);
+		(void) EdwParseOp(text, len, &change->op);
 	len = EdwTokenText(json, d->row->deleted, &text);
 	if (len == 4 && memcmp(text, "true", 4) == 0)
 		change->op = EDW_OP_DELETE;
@@ -542,28 +269,6 @@ decode_flat(JsonDecoder *d, EdwSource *source, const EdwMessage *message,
 	return EdwRowCheckKey(d->row, message, change, reason);
 }
 
-/* Messages of Debezium's that are no rows and no envelopes (rule P1). */
-static const char *
-kind_of_notice(const JsonDecoder *d)
-{
-	if (has(d, ENV_DDL) && (has(d, ENV_TABLE_CHANGES) || has(d, ENV_DATABASE_NAME)))
-		return "schema_change";
-	if (has(d, ENV_STATUS) && has(d, ENV_DATA_COLLECTIONS))
-		return "transaction_mark";
-	if (has(d, ENV_TS_MS) && d->nothers == 0 && !d->has_ts_ms_column &&
-		!has(d, ENV_OP) && !has(d, ENV_SOURCE) && !has(d, ENV_BEFORE) && !has(d, ENV_AFTER))
-		return "heartbeat";
-	return NULL;
-}
-
-/* Does the message begin like something else than a row? Then it is looked at as a whole. */
-static bool
-may_be_envelope(JsonDecoder *d, EdwJsonToken root)
-{
-	return EdwJsonChar(d->json, root + 1) == '"' &&
-		EdwFieldLookup(d->envelope, d->json, root + 1, NULL) != NULL;
-}
-
 static EdwDecodeResult
 decode_value(JsonDecoder *d, EdwSource *source, const EdwMessage *message,
 			 bool trust_prefix, EdwChange *change, EdwReason *reason)
@@ -591,21 +296,21 @@ decode_value(JsonDecoder *d, EdwSource *source, const EdwMessage *message,
 		return EdwSkipMessage(reason, "heartbeat", "a heartbeat");
 	EdwSchemaApply(d->row->schemas, schema, d->row->fields);
 
-	if (!d->plain && may_be_envelope(d, root))
+	if (!d->plain && EdwMayBeEnvelope(d->envelope, root))
 	{
 		const char *notice;
 
-		if (!walk_envelope(d, root, end, change, reason, &error))
+		if (!EdwEnvelopeWalk(d->envelope, root, end, change, reason, &error))
 			return EdwBadJson(reason, error, "the message");
-		if (has(d, ENV_OP) && (has(d, ENV_SOURCE) || has(d, ENV_AFTER) || has(d, ENV_BEFORE)))
+		if (EdwIsEnvelope(d->envelope))
 			return decode_envelope(d, source, message, change, reason);
-		notice = kind_of_notice(d);
+		notice = EdwEnvelopeNotice(d->envelope);
 		if (notice != NULL)
 			return EdwSkipMessage(reason, notice, "a message of Debezium's own");
 		EdwRowForget(d->row, change);
 		EdwSourceBlockClear(d->source);
 	}
-	d->expect_envelope = false;
+	d->envelope->expected = false;
 	d->row->in_envelope = false;
 	return decode_flat(d, source, message, root, end, change, reason);
 }
