@@ -360,7 +360,7 @@ EdwBatchAdd(EdwBatch *batch, EdwRoute *route, int message,
 			const EdwChange *change, const EdwFullPosition *position,
 			int32 epoch, bool pairs_with_delete)
 {
-	EdwIncoming	in = {0};
+	EdwIncoming in = {0};
 
 	in.batch = batch;
 	in.change = change;

@@ -4,47 +4,29 @@
  *
  * For people who look into a stream that does not do what they expect, and for the
  * tests. It opens a decoder for one message and shows the outcome; nothing is stored.
+ * Owns the arguments of such functions: columns, modes, headers, bytes.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "decode/decoder.h"
-#include "fmgr.h"
-#include "lib/stringinfo.h"
+#include "decode/decode_sql.h"
 #include "mb/pg_wchar.h"
-#include "miscadmin.h"
 #include "parser/parse_type.h"
-#include "portability/instr_time.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
-#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 
 PG_FUNCTION_INFO_V1(edw_stream_decode_message);
-PG_FUNCTION_INFO_V1(edw_stream_decode_transaction_mark);
-PG_FUNCTION_INFO_V1(edw_stream_decode_messages);
-PG_FUNCTION_INFO_V1(edw_stream_decode_benchmark);
-
-/* a source that has nothing but the headers of the message at hand */
-typedef struct SqlSource
-{
-	EdwSource	base;
-	int			nheaders;
-	EdwHeader  *headers;
-} SqlSource;
 
 static int
 sql_headers(const EdwMessage *message, EdwHeader *headers, int max)
 {
-	SqlSource  *source = message->native;
+	EdwSqlSource *source = message->native;
 
 	memcpy(headers, source->headers, sizeof(EdwHeader) * Min(max, source->nheaders));
 	return source->nheaders;
 }
 
-static const EdwSourceOps sql_source_ops = {.name = "sql", .headers = sql_headers};
+const EdwSourceOps EdwSqlSourceOps = {.name = "sql", .headers = sql_headers};
 
 static char *
 value_text(const JsonbValue *value)
@@ -135,8 +117,8 @@ read_column(EdwInputColumn *column, char **label, const JsonbValue *key,
 	}
 }
 
-static EdwInputDesc *
-read_columns(Jsonb *columns, char ***labels)
+EdwInputDesc *
+EdwReadColumnsArg(Jsonb *columns, char ***labels)
 {
 	EdwInputDesc *desc = palloc0(sizeof(EdwInputDesc));
 	JsonbIterator *it = JsonbIteratorInit(&columns->root);
@@ -222,13 +204,13 @@ read_modes(Jsonb *modes, EdwDecoderConfig *config)
 
 /* Headers out of {"name": "value"}. */
 static void
-read_headers(Jsonb *headers, SqlSource *source)
+read_headers(Jsonb *headers, EdwSqlSource *source)
 {
 	JsonbIterator *it;
 	JsonbValue	key;
 	JsonbValue	value;
 
-	source->base.ops = &sql_source_ops;
+	source->base.ops = &EdwSqlSourceOps;
 	if (headers == NULL)
 		return;
 	check_object(headers, "headers");
@@ -249,8 +231,8 @@ read_headers(Jsonb *headers, SqlSource *source)
 }
 
 /* The bytes of a text or bytea argument, in UTF-8 if it is text; NULL for null. */
-static const char *
-message_bytes(FunctionCallInfo fcinfo, int arg, int *len)
+const char *
+EdwMessageBytesArg(FunctionCallInfo fcinfo, int arg, int *len)
 {
 	struct varlena *value;
 	char	   *bytes;
@@ -268,147 +250,9 @@ message_bytes(FunctionCallInfo fcinfo, int arg, int *len)
 	return bytes;
 }
 
-/* Append "name": and a string. */
-static void
-add_text(StringInfo out, const char *name, const char *text)
-{
-	appendStringInfoString(out, out->data[out->len - 1] == '{' ? "" : ", ");
-	escape_json(out, name);
-	appendStringInfoString(out, ": ");
-	if (text)
-		escape_json(out, text);
-	else
-		appendStringInfoString(out, "null");
-}
-
-static void
-add_raw(StringInfo out, const char *name, const char *text)
-{
-	appendStringInfoString(out, out->data[out->len - 1] == '{' ? "" : ", ");
-	escape_json(out, name);
-	appendStringInfo(out, ": %s", text);
-}
-
-static char *
-datum_text(const EdwInputColumn *column, Datum value)
-{
-	Oid			output;
-	bool		varlena;
-
-	getTypeOutputInfo(column->type, &output, &varlena);
-	return OidOutputFunctionCall(output, value);
-}
-
-static void
-add_values(StringInfo out, const EdwInputDesc *desc, char **labels, const EdwChange *change)
-{
-	StringInfoData values;
-	StringInfoData unavailable;
-	StringInfoData old;
-
-	initStringInfo(&values);
-	initStringInfo(&unavailable);
-	initStringInfo(&old);
-	appendStringInfoChar(&values, '{');
-	appendStringInfoChar(&old, '{');
-	for (int i = 0; i < desc->ncolumns; i++)
-	{
-		if (change->presence[i] == EDW_PRESENT)
-			add_text(&values, labels[i], change->nulls[i] ? NULL :
-					 datum_text(&desc->columns[i], change->values[i]));
-		else if (change->presence[i] == EDW_UNAVAILABLE)
-		{
-			appendStringInfoString(&unavailable, unavailable.len ? ", " : "");
-			escape_json(&unavailable, labels[i]);
-		}
-		if (change->has_old && desc->columns[i].is_key)
-			add_text(&old, labels[i], change->old_nulls[i] ? NULL :
-					 datum_text(&desc->columns[i], change->old_values[i]));
-	}
-	appendStringInfoChar(&values, '}');
-	appendStringInfoChar(&old, '}');
-	add_raw(out, "values", values.data);
-	if (unavailable.len > 0)
-		add_raw(out, "unavailable", psprintf("[%s]", unavailable.data));
-	if (change->has_old)
-		add_raw(out, "old", old.data);
-}
-
-static void
-add_position(StringInfo out, const EdwChange *change)
-{
-	uint8		stored[EDW_EPOCH_BYTES + EDW_POSITION_MAX] = {0};
-	char		words[1024];
-	char	   *epochless;
-
-	if (change->position.len == 0)
-		return;
-	memcpy(stored + EDW_EPOCH_BYTES, change->position.bytes, change->position.len);
-	EdwPositionDescribe(stored, EDW_EPOCH_BYTES + change->position.len, words, sizeof(words));
-	/* the epoch is the pipeline's */
-	epochless = strstr(words, ", ");
-	add_text(out, "position", epochless ? epochless + 2 : words);
-}
-
-static void
-add_change(StringInfo out, const EdwInputDesc *desc, char **labels, const EdwChange *change)
-{
-	static const char *const ops[] = {"create", "update", "read", "delete", "tombstone", "truncate"};
-	static const char *const snapshots[] = {NULL, "snapshot", "incremental"};
-
-	add_text(out, "op", ops[change->op]);
-	add_values(out, desc, labels, change);
-	add_position(out, change);
-	if (snapshots[change->snapshot])
-		add_text(out, "snapshot", snapshots[change->snapshot]);
-	if (change->key_departs)
-		add_raw(out, "key_departs", "true");
-	if (change->key_arrives)
-		add_raw(out, "key_arrives", "true");
-	if (change->txid[0])
-		add_text(out, "txid", change->txid);
-	if (change->total_order >= 0)
-		add_raw(out, "total_order", psprintf(INT64_FORMAT, change->total_order));
-	if (change->source_ts_us)
-		add_raw(out, "source_ts_us", psprintf(INT64_FORMAT, change->source_ts_us));
-	if (change->event_ts_us)
-		add_raw(out, "event_ts_us", psprintf(INT64_FORMAT, change->event_ts_us));
-	if (change->identity)
-		add_text(out, "identity", psprintf(UINT64_FORMAT, change->identity));
-}
-
-static void
-add_reason(StringInfo out, const EdwReason *reason)
-{
-	add_text(out, "reason", reason->code);
-	if (reason->sqlerrcode)
-		add_text(out, "sqlstate", unpack_sql_state(reason->sqlerrcode));
-	add_text(out, "message", reason->detail);
-	if (reason->hint[0])
-		add_text(out, "hint", reason->hint);
-}
-
-static void
-add_unmapped(StringInfo out, const EdwDecoder *decoder)
-{
-	StringInfoData names;
-	ListCell   *lc;
-
-	if (decoder->unmapped == NIL)
-		return;
-	initStringInfo(&names);
-	foreach(lc, decoder->unmapped)
-	{
-		appendStringInfoString(&names, names.len ? ", " : "[");
-		escape_json(&names, lfirst(lc));
-	}
-	appendStringInfoChar(&names, ']');
-	add_raw(out, "unmapped", names.data);
-}
-
 /* The ops of a format, or an ERROR that names the formats. */
-static const EdwDecoderOps *
-find_format(const char *format)
+const EdwDecoderOps *
+EdwFindFormatArg(const char *format)
 {
 	const char *names[EDW_FORMATS_MAX];
 	const EdwDecoderOps *ops = EdwFindDecoder(format, names);
@@ -425,27 +269,6 @@ find_format(const char *format)
 			 errhint("Formats are %s.", list.data)));
 }
 
-/* Decode a message and append the outcome as a JSON object. */
-static void
-add_outcome(StringInfo out, EdwDecoder *decoder, SqlSource *source,
-			const EdwMessage *message, EdwChange *change, const EdwInputDesc *desc,
-			char **labels)
-{
-	static const char *const results[] = {"event", "skip", "bad", "misconfigured"};
-	EdwReason	reason;
-	EdwDecodeResult result = decoder->ops->decode(decoder, &source->base, message,
-												  change, &reason);
-
-	appendStringInfoChar(out, '{');
-	add_text(out, "result", results[result]);
-	if (result == EDW_EVENT)
-		add_change(out, desc, labels, change);
-	else
-		add_reason(out, &reason);
-	add_unmapped(out, decoder);
-	appendStringInfoChar(out, '}');
-}
-
 /*
  * decode_message(format text, topic text, key, value, headers jsonb, columns jsonb,
  * modes jsonb): key and value are both text or both bytea. Not strict.
@@ -456,7 +279,7 @@ edw_stream_decode_message(PG_FUNCTION_ARGS)
 	const EdwDecoderOps *ops;
 	EdwDecoderConfig config = {0};
 	EdwMessage	message = {0};
-	SqlSource	source = {0};
+	EdwSqlSource source = {0};
 	EdwChange	change;
 	char	  **labels;
 	StringInfoData out;
@@ -465,163 +288,21 @@ edw_stream_decode_message(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("format, topic and columns must not be null")));
-	ops = find_format(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	ops = EdwFindFormatArg(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	config.topic = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	config.desc = read_columns(PG_GETARG_JSONB_P(5), &labels);
+	config.desc = EdwReadColumnsArg(PG_GETARG_JSONB_P(5), &labels);
 	read_modes(PG_ARGISNULL(6) ? NULL : PG_GETARG_JSONB_P(6), &config);
 	read_headers(PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4), &source);
 
 	message.topic = config.topic;
 	message.timestamp_ms = -1;
-	message.key = message_bytes(fcinfo, 2, &message.key_len);
-	message.value = message_bytes(fcinfo, 3, &message.value_len);
+	message.key = EdwMessageBytesArg(fcinfo, 2, &message.key_len);
+	message.value = EdwMessageBytesArg(fcinfo, 3, &message.value_len);
 	message.native = &source;
 
 	EdwChangeInit(&change, config.desc);
 	initStringInfo(&out);
-	add_outcome(&out, ops->open(&config), &source, &message, &change, config.desc, labels);
+	EdwOutcomeAppend(&out, ops->open(&config), &source, &message, &change, config.desc, labels);
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
 }
 
-/* An array of texts, NULL where one is null. */
-static char **
-text_array(ArrayType *array, int *n)
-{
-	Datum	   *elements;
-	bool	   *nulls;
-	char	  **texts;
-
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, n);
-	texts = palloc0(sizeof(char *) * Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-		if (!nulls[i])
-			texts[i] = TextDatumGetCString(elements[i]);
-	return texts;
-}
-
-/* The arguments of the two functions below: format, messages, columns. */
-static EdwDecoder *
-open_for_test(FunctionCallInfo fcinfo, int columns_arg, EdwDecoderConfig *config,
-			  EdwChange *change, char ***labels)
-{
-	EdwDecoder *decoder;
-
-	config->topic = "test";
-	config->desc = read_columns(PG_GETARG_JSONB_P(columns_arg), labels);
-	decoder = find_format(text_to_cstring(PG_GETARG_TEXT_PP(0)))->open(config);
-	EdwChangeInit(change, config->desc);
-	return decoder;
-}
-
-/*
- * decode_messages(format text, keys text[], values text[], columns jsonb): all by one
- * decoder, which learns from one for the next; an array of outcomes. For the tests;
- * declared nowhere.
- */
-Datum
-edw_stream_decode_messages(PG_FUNCTION_ARGS)
-{
-	EdwDecoderConfig config = {0};
-	SqlSource	source = {.base.ops = &sql_source_ops};
-	EdwChange	change;
-	char	  **labels;
-	EdwDecoder *decoder = open_for_test(fcinfo, 3, &config, &change, &labels);
-	StringInfoData out;
-	int			n;
-	int			nkeys;
-	char	  **keys = text_array(PG_GETARG_ARRAYTYPE_P(1), &nkeys);
-	char	  **values = text_array(PG_GETARG_ARRAYTYPE_P(2), &n);
-
-	initStringInfo(&out);
-	for (int i = 0; i < Min(n, nkeys); i++)
-	{
-		EdwMessage	message = {.topic = "test", .timestamp_ms = -1, .native = &source};
-
-		message.key = keys[i];
-		message.key_len = keys[i] ? (int) strlen(keys[i]) : -1;
-		message.value = values[i];
-		message.value_len = values[i] ? (int) strlen(values[i]) : -1;
-		appendStringInfoString(&out, i ? ", " : "[");
-		add_outcome(&out, decoder, &source, &message, &change, config.desc, labels);
-	}
-	appendStringInfoString(&out, n > 0 ? "]" : "[]");
-	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
-}
-
-/*
- * decode_benchmark(format text, n int, key text, value text, columns jsonb): decode the same
- * message n times; nanoseconds per message. For bench/ and whoever works on the
- * hot path; declared nowhere.
- */
-Datum
-edw_stream_decode_benchmark(PG_FUNCTION_ARGS)
-{
-	int			n = PG_GETARG_INT32(1);
-	EdwDecoderConfig config = {0};
-	SqlSource	source = {.base.ops = &sql_source_ops};
-	EdwMessage	message = {.topic = "test", .timestamp_ms = -1, .native = &source};
-	EdwChange	change;
-	char	  **labels;
-	EdwDecoder *decoder = open_for_test(fcinfo, 4, &config, &change, &labels);
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "decode benchmark",
-												  ALLOCSET_DEFAULT_SIZES);
-	EdwReason	reason;
-	instr_time	begin;
-	instr_time	end;
-
-	message.key = message_bytes(fcinfo, 2, &message.key_len);
-	message.value = message_bytes(fcinfo, 3, &message.value_len);
-	INSTR_TIME_SET_CURRENT(begin);
-	for (int i = 0; i < n; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(context);
-		EdwDecodeResult result = decoder->ops->decode(decoder, &source.base, &message,
-													  &change, &reason);
-
-		MemoryContextSwitchTo(old);
-		if (result != EDW_EVENT)
-			elog(ERROR, "message was not decoded: %s", reason.detail);
-		if (i % 1000 == 999)
-		{
-			CHECK_FOR_INTERRUPTS();
-			MemoryContextReset(context);
-		}
-	}
-	INSTR_TIME_SET_CURRENT(end);
-	INSTR_TIME_SUBTRACT(end, begin);
-	PG_RETURN_FLOAT8(INSTR_TIME_GET_DOUBLE(end) * 1e9 / Max(n, 1));
-}
-
-/* decode_transaction_mark(value text) returns jsonb: for the tests. */
-Datum
-edw_stream_decode_transaction_mark(PG_FUNCTION_ARGS)
-{
-	EdwMessage	message = {.timestamp_ms = -1};
-	EdwTransactionMark mark;
-	EdwReason	reason;
-	EdwDecodeResult result;
-	StringInfoData out;
-	StringInfoData collections;
-
-	message.value = message_bytes(fcinfo, 0, &message.value_len);
-	result = EdwDecodeTransactionMark(&message, &mark, &reason);
-	initStringInfo(&out);
-	initStringInfo(&collections);
-	appendStringInfoChar(&out, '{');
-	if (result != EDW_EVENT)
-		add_reason(&out, &reason);
-	else
-	{
-		add_text(&out, "mark", mark.is_end ? "END" : "BEGIN");
-		add_text(&out, "txid", mark.txid);
-		add_raw(&out, "event_count", psprintf(INT64_FORMAT, mark.event_count));
-		appendStringInfoChar(&collections, '{');
-		for (int i = 0; i < mark.ncollections; i++)
-			add_raw(&collections, mark.collections[i].collection,
-					psprintf(INT64_FORMAT, mark.collections[i].count));
-		appendStringInfoChar(&collections, '}');
-		add_raw(&out, "collections", collections.data);
-	}
-	appendStringInfoChar(&out, '}');
-	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
-}
