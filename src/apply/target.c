@@ -426,7 +426,10 @@ open_target(const EdwMappingDef *def, EdwInputDesc *input)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("a table that stream \"%s\" maps topic \"%s\" to does not exist any more",
-						def->stream, def->topic)));
+						def->stream, def->topic),
+				 errhint("Create the table again and call edw_stream.map_table, which replaces the mapping, "
+						 "or give it up with edw_stream.unmap_table('%s', %u).",
+						 def->stream, def->target)));
 	if (def->apply == EDW_APPLY_SCD2)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

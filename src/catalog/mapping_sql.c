@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "worker/slots.h"
@@ -441,11 +442,28 @@ insert_mapping(const NewMapping *m)
 					  lengthof(types), types, args, nulls);
 }
 
-/* Make the topic's route as the worker will. */
+/*
+ * Make the topic's route as the worker will: as the stream's owner, because planning an
+ * expression may run functions, and other mappings of the topic are part of the route.
+ * What an owner wrote must not run with the rights of an administrator who maps a table
+ * for him.
+ */
 static void
 try_route(const NewMapping *mapping)
 {
-	(void) EdwRouteBuild(mapping->topic, EdwMappingLoadExisting(mapping->stream->name));
+	List	   *mappings = EdwMappingLoadExisting(mapping->stream->name);
+	int			guc_level = NewGUCNestLevel();
+	Oid			user;
+	int			security;
+
+	GetUserIdAndSecContext(&user, &security);
+	if (user != mapping->stream->owner)
+		SetUserIdAndSecContext(mapping->stream->owner,
+							   security | SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
+	(void) EdwRouteBuild(mapping->topic, mappings);
+	AtEOXact_GUC(false, guc_level);
+	SetUserIdAndSecContext(user, security);
 }
 
 static void

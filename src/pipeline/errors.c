@@ -342,6 +342,23 @@ search_culprit(EdwPipeline *pipeline)
 	return mark_dead(pipeline, nth_taken(pipeline, bad), "apply", error);
 }
 
+/* What to do about a stall whose error gives no hint of its own (H2). */
+static const char *
+stall_hint(int code)
+{
+	switch (code)
+	{
+		case ERRCODE_INSUFFICIENT_PRIVILEGE:
+			return "Grant the stream's owner what it lacks, then use edw_stream.start().";
+		case ERRCODE_INTERNAL_ERROR:
+		case ERRCODE_DATA_CORRUPTED:
+		case ERRCODE_INDEX_CORRUPTED:
+			return "The server's log says more. edw_stream.start() tries it again.";
+		default:
+			return "Mend the cause, then use edw_stream.start().";
+	}
+}
+
 static EdwStepResult
 handle_data_error(EdwPipeline *pipeline, ErrorData *error)
 {
@@ -351,7 +368,8 @@ handle_data_error(EdwPipeline *pipeline, ErrorData *error)
 		return mark_dead(pipeline, current, "map", error);
 	if (pipeline->phase != EDW_PHASE_APPLY)
 	{
-		EdwPipelineSetStall(pipeline, "internal_error", NULL, "%s", error->message);
+		EdwPipelineSetStall(pipeline, "internal_error", stall_hint(ERRCODE_INTERNAL_ERROR),
+							"%s", error->message);
 		return EdwPipelineRecordStall(pipeline);
 	}
 	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && pipeline->unique_failures++ == 0)
@@ -438,7 +456,8 @@ EdwErrorsHandle(EdwPipeline *pipeline, ErrorData *error)
 	}
 	if (extension_is_gone(pipeline))
 		return EDW_STEP_GONE;
-	EdwPipelineSetStall(pipeline, stall_reason(error->sqlerrcode), error->hint,
+	EdwPipelineSetStall(pipeline, stall_reason(error->sqlerrcode),
+						error->hint != NULL ? error->hint : stall_hint(error->sqlerrcode),
 						"%s (SQLSTATE %s)", error->message, unpack_sql_state(error->sqlerrcode));
 	return EdwPipelineRecordStall(pipeline);
 }

@@ -204,6 +204,32 @@ drain_until_ends(EdwPipeline *pipeline)
 	}
 }
 
+/*
+ * Drain; an error leaves no transaction of the pipeline's open. Its subtransaction is none of
+ * the caller's: left to the end of the statement it would break the session.
+ */
+static void
+drain_guarded(EdwPipeline *pipeline)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		drain_until_ends(pipeline);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		EdwXactAbort(&pipeline->xact);
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
 /* The caller may drain: it is the owner's stream, and there is somewhere to drain to. */
 static void
 check_drain(const char *name)
@@ -249,7 +275,7 @@ edw_stream_drain(PG_FUNCTION_ARGS)
 	pipeline = EdwPipelineOpen(name, -1, EDW_PIPELINE_SESSION);
 	PG_ENSURE_ERROR_CLEANUP(close_pipeline, PointerGetDatum(pipeline));
 	{
-		drain_until_ends(pipeline);
+		drain_guarded(pipeline);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(close_pipeline, PointerGetDatum(pipeline));
 	EdwPipelineClose(pipeline);

@@ -104,6 +104,21 @@ SELECT edw_stream.push('s', 'orders', '{"id": 3}', '{"id": 3, "status": "new"}')
 CALL edw_stream.drain('s');
 SELECT id, status FROM dw.orders ORDER BY id;
 
+-- … and planned as him too, where a superuser maps a table for him: planning runs functions
+SET ROLE regress_etl;
+CREATE FUNCTION dw.planned() RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+	IF current_user <> 'regress_etl' THEN RAISE 'the owner''s function runs as %', current_user; END IF;
+	RETURN 'planned';
+END $$;
+CREATE TABLE dw.first (id bigint PRIMARY KEY, status text);
+CREATE TABLE dw.second (id bigint PRIMARY KEY);
+SELECT edw_stream.map_table('s', 'dw.first', columns => '{"status": "dw.planned()"}', topic => 'orders');
+RESET ROLE;
+SELECT pg_temp.raises($$SELECT edw_stream.map_table('s', 'dw.second', topic => 'orders')$$);
+SELECT pg_temp.raises($$SELECT edw_stream.explain_table('s', 'dw.first')$$);
+SELECT pg_temp.raises($$SELECT edw_stream.map_table('s', 'dw.others', topic => 'orders')$$);
+
 SELECT edw_stream.drop_stream('s');
 DROP SCHEMA dw CASCADE;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA edw_stream FROM regress_etl, regress_other, regress_member;

@@ -147,6 +147,17 @@ DROP TABLE child;
 SELECT edw_stream.push('pe_child', 'child', NULL, '{"id":9,"parent":1}');
 CALL edw_stream.drain('pe_child');
 
+-- An error in drain's own bookkeeping leaves the session in order.
+SELECT edw_stream.unmap_table('pe_keyed', m.target) FROM edw_stream.mapping m WHERE stream = 'pe_keyed';
+CREATE TABLE readonly (id int PRIMARY KEY);
+SELECT edw_stream.map_table('pe_keyed', 'readonly', topic => (SELECT topics[1] FROM edw_stream.streams WHERE name = 'pe_keyed'));
+SELECT edw_stream.push('pe_keyed', (SELECT topics[1] FROM edw_stream.streams WHERE name = 'pe_keyed'), NULL, '{"id":1}');
+SET default_transaction_read_only = on;
+CALL edw_stream.drain('pe_keyed');
+SELECT 'the session goes on' AS state;
+RESET default_transaction_read_only;
+CALL edw_stream.drain('pe_keyed');
+
 SELECT edw_stream.drop_stream(s) FROM unnest('{pe,pe_expr,pe_keyed,pe_child,pe_breaker,pe_breaker2,pe_grant}'::text[]) s;
 \set VERBOSITY default
 SET client_min_messages = warning;
