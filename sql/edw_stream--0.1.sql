@@ -85,6 +85,7 @@ CREATE TABLE edw_stream.table_stat (
 	folded bigint NOT NULL DEFAULT 0,
 	filtered bigint NOT NULL DEFAULT 0,
 	dead bigint NOT NULL DEFAULT 0,
+	moved bigint NOT NULL DEFAULT 0,	-- besides its outcome (O7)
 	last_change timestamptz,
 	PRIMARY KEY (mapping_id, worker)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
@@ -419,7 +420,7 @@ SELECT m.stream,
 	coalesce(m.sequence, 'auto') AS sequence,
 	m.on_delete, m.on_truncate, m.on_schema_change, m.options,
 	t.inserted, t.updated, t.deleted, t.truncated, t.duplicates, t.stale, t.unchanged,
-	t.folded, t.filtered, t.dead,
+	t.folded, t.filtered, t.dead, t.moved,
 	t.last_change,
 	coalesce(m.known_fields, '{}') AS unmapped_fields
 FROM edw_stream.mapping m
@@ -435,6 +436,7 @@ FROM edw_stream.mapping m
 			coalesce(sum(folded), 0)::bigint AS folded,
 			coalesce(sum(filtered), 0)::bigint AS filtered,
 			coalesce(sum(dead), 0)::bigint AS dead,
+			coalesce(sum(moved), 0)::bigint AS moved,
 			max(last_change) AS last_change
 		FROM edw_stream.table_stat
 		WHERE mapping_id = m.mapping_id) t
@@ -634,6 +636,7 @@ COMMENT ON COLUMN edw_stream.tables.unchanged IS 'Events with nothing to do, as 
 COMMENT ON COLUMN edw_stream.tables.folded IS 'Events that a later one of the same key in the same batch made superfluous';
 COMMENT ON COLUMN edw_stream.tables.filtered IS 'Events that the filter does not want';
 COMMENT ON COLUMN edw_stream.tables.dead IS 'Events that went to the dead letters';
+COMMENT ON COLUMN edw_stream.tables.moved IS 'Events whose key came from more than one partition within one commit, besides what became of them: a lower bound for keys that live in two partitions';
 COMMENT ON COLUMN edw_stream.tables.last_change IS 'When an event was last applied';
 COMMENT ON COLUMN edw_stream.tables.unmapped_fields IS 'Fields of the events that no column takes';
 

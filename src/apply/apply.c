@@ -449,6 +449,7 @@ copy_counts(EdwTargetCounts *counts, const EdwBatchTarget *bt)
 	counts->target = bt->target;
 	memcpy(counts->outcomes, bt->outcomes, sizeof(bt->outcomes));
 	counts->truncates = bt->truncates;
+	counts->moved = bt->moved;
 }
 
 EdwApplyResult *

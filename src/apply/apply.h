@@ -24,8 +24,7 @@ typedef struct EdwTargetCounts
 	const EdwTarget *target;
 	int64		outcomes[EDW_NOUTCOMES];
 	int64		truncates;
-	int64		key_moves;		/* O7: keys seen in another partition than before is counted by
-								 * the pipeline; here: stale by a tombstone */
+	int64		moved;			/* O7; besides its outcome */
 } EdwTargetCounts;
 
 typedef struct EdwApplyResult

@@ -120,6 +120,24 @@ EdwBatchRejectUnavailable(EdwBatch *batch, EdwBatchTarget *bt, const EdwEntry *e
 							column, bt->target->relation));
 }
 
+/*
+ * Rule O7: count a change whose key another partition of the topic had in this batch. Which of
+ * the two is newer is the positions' business.
+ */
+static void
+note_partition(EdwIncoming *in, EdwEntry *entry)
+{
+	if (likely(entry->partition == in->partition))
+		return;
+	if (entry->partition == EDW_PARTITION_NONE)
+		entry->partition = in->partition;
+	else
+	{
+		entry->partition = EDW_PARTITION_SEVERAL;
+		in->bt->moved++;
+	}
+}
+
 static void
 reject_key(EdwIncoming *in, const char *column, const char *reason)
 {
@@ -196,6 +214,7 @@ add_delete(EdwIncoming *in, bool pairs_with_delete)
 	const EdwMappingDef *def = in->bt->target->def;
 	const EdwChange *change = in->change;
 	EdwFoldChange c;
+	EdwEntry   *entry;
 	const char *column;
 	const char *reason;
 
@@ -220,7 +239,9 @@ add_delete(EdwIncoming *in, bool pairs_with_delete)
 	start_change(in, &c, 'd');
 	EdwMakeKeyRow(in, &c);
 	note_transaction(in, &c);
-	EdwFold(in->batch, in->bt, EdwFindEntry(in->batch, in->bt), &c);
+	entry = EdwFindEntry(in->batch, in->bt);
+	note_partition(in, entry);
+	EdwFold(in->batch, in->bt, entry, &c);
 }
 
 static void
@@ -280,6 +301,7 @@ add_upsert(EdwIncoming *in)
 		return;
 	}
 	entry = EdwFindEntry(in->batch, in->bt);
+	note_partition(in, entry);
 	start_change(in, &c, wanted ? 'u' : 'd');
 	c.filtered = !wanted;
 	if (wanted)
@@ -356,7 +378,7 @@ add_to_target(EdwIncoming *in, bool pairs_with_delete)
 }
 
 void
-EdwBatchAdd(EdwBatch *batch, EdwRoute *route, int message,
+EdwBatchAdd(EdwBatch *batch, EdwRoute *route, int message, int32 partition,
 			const EdwChange *change, const EdwFullPosition *position,
 			int32 epoch, bool pairs_with_delete)
 {
@@ -368,6 +390,7 @@ EdwBatchAdd(EdwBatch *batch, EdwRoute *route, int message,
 	in.position.len = position->len;
 	in.epoch = epoch;
 	in.message = message;
+	in.partition = partition;
 	for (int i = 0; i < route->ntargets; i++)
 	{
 		EdwTarget  *target = route->targets[i];

@@ -54,11 +54,12 @@ typedef struct EdwFullPosition
 extern EdwBatch *EdwBatchCreate(void);
 
 /*
- * Add a change. message: the caller's index, for rejects. pairs_with_delete:
- * a tombstone that directly follows its own delete (O9). May raise what the
- * mapping's expressions raise. The change's Datums must live as long as the batch.
+ * Add a change. message: the caller's index, for rejects. partition: of the topic, to
+ * notice keys that come from several (O7). pairs_with_delete: a tombstone that directly
+ * follows its own delete (O9). May raise what the mapping's expressions raise. The
+ * change's Datums must live as long as the batch.
  */
-extern void EdwBatchAdd(EdwBatch *batch, EdwRoute *route, int message,
+extern void EdwBatchAdd(EdwBatch *batch, EdwRoute *route, int message, int32 partition,
 						const EdwChange *change, const EdwFullPosition *position,
 						int32 epoch, bool pairs_with_delete);
 

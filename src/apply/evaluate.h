@@ -15,6 +15,7 @@ typedef struct EdwIncoming
 	const EdwChange *change;
 	EdwPositionBytes position;	/* the caller's memory */
 	int32		epoch;
+	int32		partition;
 	int			message;
 } EdwIncoming;
 

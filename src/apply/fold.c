@@ -84,6 +84,7 @@ EdwFindEntry(EdwBatch *batch, EdwBatchTarget *bt)
 	entry->hash = probe.hash;
 	memcpy(&prefix, probe.key, Min(probe.key_len, (int) sizeof(prefix)));
 	entry->prefix = pg_ntoh64(prefix);
+	entry->partition = EDW_PARTITION_NONE;
 	slot->entry = entry;
 	EdwAddEntry(bt, entry);
 	return entry;

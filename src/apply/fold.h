@@ -53,6 +53,10 @@ typedef struct EdwMessageList
 	int32		message;
 } EdwMessageList;
 
+/* an entry's partition, when it is not one */
+#define EDW_PARTITION_NONE		(-1)	/* no event yet */
+#define EDW_PARTITION_SEVERAL	(-2)
+
 typedef struct EdwEntry
 {
 	EdwFoldChange live;			/* the first; op 0 when there is none */
@@ -67,6 +71,7 @@ typedef struct EdwEntry
 	bool		replay;			/* needs resolve.c */
 	bool		expect_row;		/* replayed: what was found, which guard.c verifies */
 	bool		expect_deleted; /* … softly */
+	int32		partition;		/* of its events so far, or one of the above (O7) */
 	EdwPositionBytes expect;
 	EdwFoldChange *final;		/* what MERGE is to do; NULL nothing */
 	bool		met_row;		/* guard: there was a row */
@@ -86,6 +91,7 @@ typedef struct EdwBatchTarget
 	bool		truncated;		/* … of this batch */
 	int64		outcomes[EDW_NOUTCOMES];
 	int64		truncates;
+	int64		moved;			/* changes whose key another partition had, too (O7) */
 	Datum	   *key_values;		/* scratch */
 } EdwBatchTarget;
 

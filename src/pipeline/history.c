@@ -42,8 +42,8 @@ static EdwStatement add_batch = {
 
 static EdwStatement add_table = {
 	"INSERT INTO edw_stream.table_stat AS t (mapping_id, worker, inserted, updated, deleted,"
-	" truncated, duplicates, stale, unchanged, folded, filtered, dead, last_change)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,"
+	" truncated, duplicates, stale, unchanged, folded, filtered, dead, moved, last_change)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
 	" CASE WHEN $3 + $4 + $5 + $6 > 0 THEN now() END)"
 	" ON CONFLICT (mapping_id, worker) DO UPDATE SET"
 	" inserted = t.inserted + excluded.inserted, updated = t.updated + excluded.updated,"
@@ -51,9 +51,10 @@ static EdwStatement add_table = {
 	" duplicates = t.duplicates + excluded.duplicates, stale = t.stale + excluded.stale,"
 	" unchanged = t.unchanged + excluded.unchanged, folded = t.folded + excluded.folded,"
 	" filtered = t.filtered + excluded.filtered, dead = t.dead + excluded.dead,"
+	" moved = t.moved + excluded.moved,"
 	" last_change = coalesce(excluded.last_change, t.last_change)",
-	12, {INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
-	INT8OID, INT8OID, INT8OID}, NULL
+	13, {INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
+	INT8OID, INT8OID, INT8OID, INT8OID}, NULL
 };
 
 static EdwStatement add_skip = {
@@ -157,7 +158,7 @@ write_table(EdwPipeline *pipeline, int32 mapping_id, const EdwTargetCounts *coun
 		EDW_OUTCOME_DUPLICATE, EDW_OUTCOME_STALE, EDW_OUTCOME_UNCHANGED,
 		EDW_OUTCOME_FOLDED, EDW_OUTCOME_FILTERED
 	};
-	Datum		args[12];
+	Datum		args[13];
 
 	args[0] = Int32GetDatum(mapping_id);
 	args[1] = Int32GetDatum(pipeline->worker);
@@ -170,6 +171,7 @@ write_table(EdwPipeline *pipeline, int32 mapping_id, const EdwTargetCounts *coun
 		args[2 + i] = Int64GetDatum(n);
 	}
 	args[11] = Int64GetDatum(dead);
+	args[12] = Int64GetDatum(counts != NULL ? counts->moved : 0);
 	(void) EdwSqlRun(&add_table, args, NULL);
 }
 

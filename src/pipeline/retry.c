@@ -222,7 +222,8 @@ apply_letter(EdwPipeline *pipeline, EdwTopic *topic, const Letter *letter, Outco
 	int64		stale = 0;
 
 	EdwEpochSetPosition(&position, &topic->change.position, letter->epoch);
-	EdwBatchAdd(batch, topic->route, 0, &topic->change, &position, letter->epoch, false);
+	EdwBatchAdd(batch, topic->route, 0, letter->message.partition, &topic->change, &position,
+				letter->epoch, false);
 	pipeline->phase = EDW_PHASE_APPLY;
 	applied = EdwApplyBatch(batch, pipeline->def->workers, pipeline->def->workers > 1);
 	if (applied->nrejects > 0)

@@ -228,7 +228,8 @@ add_event(EdwPipeline *pipeline, EdwBatch *batch, int index, EdwTopic *topic,
 		bury(pipeline, index, topic, &mark);
 	}
 	else
-		EdwBatchAdd(batch, topic->route, index, change, position, epoch, pairs);
+		EdwBatchAdd(batch, topic->route, index, message->partition, change, position, epoch,
+					pairs);
 
 	partition->state.last_delete_len = -1;
 	if (change->op == EDW_OP_DELETE && message->key_len >= 0)

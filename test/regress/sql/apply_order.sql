@@ -83,3 +83,21 @@ SELECT pg_temp.send('ap_two', 'two', 'c', '{"id":1,"v":"late"}', 9, partition =>
 CALL edw_stream.drain('ap_two');
 SELECT id, v FROM two;
 SELECT pg_temp.counts('two');
+
+-- O7: changes whose key another partition had in the same commit are counted (moved), besides what became
+-- of them; not those of a key in one partition, nor those that come in a commit of their own
+SELECT edw_stream.create_stream('ap_moved', NULL, '{moved}');
+CREATE TABLE moved (id int PRIMARY KEY, v text);
+SELECT edw_stream.map_table('ap_moved', 'moved', 'moved');
+CREATE FUNCTION pg_temp.m(op text, id int, lsn bigint, partition int) RETURNS void LANGUAGE sql AS $$
+	SELECT pg_temp.send('ap_moved', 'moved', op, CASE op WHEN 'd' THEN jsonb_build_object('id', id)
+		ELSE jsonb_build_object('id', id, 'v', lsn) END, lsn, partition => partition) $$;
+SELECT pg_temp.m('c', 1, 1, 0), pg_temp.m('u', 1, 2, 0), pg_temp.m('c', 2, 3, 1), pg_temp.m('u', 2, 4, 1);
+CALL edw_stream.drain('ap_moved');
+SELECT pg_temp.m('u', 1, 5, 1), pg_temp.m('u', 2, 6, 0);
+CALL edw_stream.drain('ap_moved');
+SELECT moved FROM edw_stream.tables WHERE stream = 'ap_moved';
+SELECT pg_temp.m('u', 1, 12, 0), pg_temp.m('u', 1, 11, 1), pg_temp.m('d', 2, 13, 0), pg_temp.m('c', 2, 14, 1), pg_temp.m('u', 2, 15, 1);
+CALL edw_stream.drain('ap_moved');
+SELECT id, v, t.moved FROM moved, edw_stream.tables AS t WHERE stream = 'ap_moved' ORDER BY id;
+SELECT pg_temp.counts('moved');
