@@ -124,8 +124,10 @@ sub kill_worker
 {
 	my @pids = eval { $node->worker_pids };
 	return 0 unless @pids;
-	# kill -9 of any backend makes the postmaster start all over
-	return kill 'KILL', $pids[ rand @pids ];
+	kill('KILL', $pids[ rand @pids ]) or return 0;
+	# that makes the postmaster start all over: what follows is the work of new workers
+	EdwNode::wait_for_exit($_) foreach @pids;
+	return 1;
 }
 
 my %how = (
