@@ -40,6 +40,29 @@ while ($page =~ /^```sql( kafka)?\n(.*?)^```$/msg)
 }
 cmp_ok($number, '>', 25, 'the page has its examples');
 
+# The README's SQL, pasted into a new database; what only shows how it would look with a
+# broker of one's own is marked as an example.
+$node->safe_psql('postgres', 'DROP OWNED BY etl; DROP ROLE etl; CREATE DATABASE tutorial');
+my $readme = slurp_file('README.md');
+$number = 0;
+while ($readme =~ /^```sql\n(.*?)^```$/msg)
+{
+	my $sql = $1;
+	my $line = 1 + (substr($readme, 0, $-[0]) =~ tr/\n//);
+	my ($out, $err);
+	is($node->psql('tutorial', $sql, stdout => \$out, stderr => \$err, on_error_stop => 1), 0,
+		"the README's SQL in line $line runs") or diag($err);
+	is($err, '', "the README's SQL in line $line warns of nothing");
+	like($out, qr/^1\|PAID\|9\.90\|epoch 1, /m, 'the tutorial shows the row as it is now') if $number == 0;
+	$number++;
+}
+cmp_ok($number, '>', 2, 'the README has its SQL');
+foreach my $name (split /\n/, $node->safe_psql('postgres', q{SELECT name FROM pg_settings WHERE name LIKE 'edw\_stream.%'}))
+{
+	my ($short) = $name =~ /(\.\w+)$/;
+	like($readme, qr/\Q$name\E|\Q$short\E/, "the README speaks of setting $name");
+}
+
 # Nothing is left out.
 foreach my $what (
 	[ 'function', q{SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'edw_stream'::regnamespace} ],
