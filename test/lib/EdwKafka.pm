@@ -195,6 +195,22 @@ sub committed
 		  split /\n/, $self->tool('committed', $group, $topic) };
 }
 
+# Change what a consumer group has committed.
+sub commit_offset
+{
+	my ($self, $group, $topic, $partition, $offset) = @_;
+	$self->tool('commit', $group, $topic, $partition, $offset);
+	return;
+}
+
+# What is in a topic: [partition, offset, length of the value (-1 for null)] of each
+# message, in the order of a partition.
+sub read_topic
+{
+	my ($self, $topic) = @_;
+	return map { [ split ] } split /\n/, $self->tool('read', $topic);
+}
+
 sub bytes
 {
 	my ($text) = @_;

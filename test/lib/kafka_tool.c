@@ -11,6 +11,8 @@
  *	kafka_tool ADDRESS delete-records TOPIC PARTITION BEFORE_OFFSET
  *	kafka_tool ADDRESS offsets TOPIC		prints "partition low end" (read_committed)
  *	kafka_tool ADDRESS committed GROUP TOPIC	prints "partition offset"
+ *	kafka_tool ADDRESS commit GROUP TOPIC PARTITION OFFSET
+ *	kafka_tool ADDRESS read TOPIC		prints "partition offset value_length" of all there is
  *	kafka_tool ADDRESS produce TOPIC [plain | commit ID | abort ID | open ID] [name=value …]
  *
  * produce reads messages from standard input, each a line
@@ -291,19 +293,75 @@ print_offsets(rd_kafka_t *rk, const char *topic)
 	}
 }
 
-static void
-print_committed(const char *address, char *group, const char *topic)
+/* a consumer that is no member of its group */
+static rd_kafka_t *
+open_consumer(const char *address, const char *group)
 {
-	char		setting[512];
-	char	   *settings[] = {setting};
-	rd_kafka_t *rk;
+	char		group_setting[512];
+	char		eof_setting[] = "enable.partition.eof=true";
+	char		commit_setting[] = "enable.auto.commit=false";
+	char	   *settings[] = {group_setting, eof_setting, commit_setting};
+
+	snprintf(group_setting, sizeof(group_setting), "group.id=%s", group);
+	return open_handle(address, RD_KAFKA_CONSUMER, settings, 3);
+}
+
+/* what the group has committed is another offset from now on */
+static void
+commit_offset(const char *address, const char *group, const char *topic, int partition, int64_t offset)
+{
+	rd_kafka_t *rk = open_consumer(address, group);
+	rd_kafka_topic_partition_list_t *offsets = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_resp_err_t error;
+
+	rd_kafka_topic_partition_list_add(offsets, topic, partition)->offset = offset;
+	error = rd_kafka_commit(rk, offsets, 0);
+	if (error)
+		die("%s", rd_kafka_err2str(error));
+	rd_kafka_topic_partition_list_destroy(offsets);
+	rd_kafka_destroy(rk);
+}
+
+/* the messages of a topic, up to the end of each partition */
+static void
+print_messages(const char *address, const char *topic)
+{
+	rd_kafka_t *rk = open_consumer(address, "kafka_tool");
+	rd_kafka_topic_partition_list_t *all;
+	int			left = partition_count(rk, topic, PATIENCE);
+
+	all = rd_kafka_topic_partition_list_new(left);
+	for (int i = 0; i < left; i++)
+		rd_kafka_topic_partition_list_add(all, topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
+	if (rd_kafka_assign(rk, all))
+		die("could not read topic %s", topic);
+	rd_kafka_topic_partition_list_destroy(all);
+	while (left > 0)
+	{
+		rd_kafka_message_t *message = rd_kafka_consumer_poll(rk, TIMEOUT_MS);
+
+		if (message == NULL)
+			die("no answer in %d ms", TIMEOUT_MS);
+		if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+			left--;
+		else if (message->err)
+			die("%s", rd_kafka_message_errstr(message));
+		else
+			printf("%d %ld %ld\n", message->partition, (long) message->offset,
+				   message->payload ? (long) message->len : -1L);
+		rd_kafka_message_destroy(message);
+	}
+	rd_kafka_destroy(rk);
+}
+
+static void
+print_committed(const char *address, const char *group, const char *topic)
+{
+	rd_kafka_t *rk = open_consumer(address, group);
 	rd_kafka_topic_partition_list_t *offsets;
 	rd_kafka_resp_err_t error;
-	int			n;
+	int			n = partition_count(rk, topic, 10);
 
-	snprintf(setting, sizeof(setting), "group.id=%s", group);
-	rk = open_handle(address, RD_KAFKA_CONSUMER, settings, 1);
-	n = partition_count(rk, topic, 10);
 	offsets = rd_kafka_topic_partition_list_new(n);
 	for (int i = 0; i < n; i++)
 		rd_kafka_topic_partition_list_add(offsets, topic, i);
@@ -527,6 +585,10 @@ main(int argc, char **argv)
 		produce(argv[1], argv[3], argv + 4, argc - 4);
 	else if (strcmp(argv[2], "committed") == 0 && argc == 5)
 		print_committed(argv[1], argv[3], argv[4]);
+	else if (strcmp(argv[2], "commit") == 0 && argc == 7)
+		commit_offset(argv[1], argv[3], argv[4], atoi(argv[5]), atol(argv[6]));
+	else if (strcmp(argv[2], "read") == 0 && argc == 4)
+		print_messages(argv[1], argv[3]);
 	else
 	{
 		rk = open_handle(argv[1], RD_KAFKA_PRODUCER, NULL, 0);
