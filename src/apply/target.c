@@ -7,11 +7,9 @@
  * are parsed over that. Needs a transaction; each target is locked ROW EXCLUSIVE until
  * its end, so that what is built fits the table for as long.
  *
- * Routes outlive transactions. A relcache callback notes that a table some route was
- * built from may have changed (it only sets a flag: callbacks come at any time);
- * the pipeline then builds its routes anew. As invalidations also come from
- * VACUUM, and between building and applying, EdwTargetCheckFresh compares
- * the table itself once it is locked.
+ * Routes outlive transactions; watch.c tells when they are to be built anew. As
+ * invalidations also come from VACUUM, and between building and applying,
+ * EdwTargetCheckFresh compares the table itself once it is locked.
  */
 #include "postgres.h"
 
@@ -24,7 +22,6 @@
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/partcache.h"
@@ -32,68 +29,6 @@
 #include "utils/ruleutils.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
-
-/* tables that routes were built from; never shrinks but by a new set of routes */
-static Oid *watched = NULL;
-static int	nwatched = 0;
-static int	watched_size = 0;
-static bool watch_functions = false;
-static bool stale = false;
-static bool callbacks_registered = false;
-
-static void
-relation_changed(Datum arg pg_attribute_unused(), Oid relid)
-{
-	for (int i = 0; i < nwatched && !stale; i++)
-		if (relid == InvalidOid || watched[i] == relid)
-			stale = true;
-}
-
-static void
-function_changed(Datum arg pg_attribute_unused(), int cacheid pg_attribute_unused(),
-				 uint32 hashvalue pg_attribute_unused())
-{
-	if (watch_functions)
-		stale = true;
-}
-
-bool
-EdwRoutesAreStale(void)
-{
-	return stale;
-}
-
-/* Call it before building the routes anew: what changes meanwhile is not missed. */
-void
-EdwRoutesMarkFresh(void)
-{
-	stale = false;
-	nwatched = 0;
-	watch_functions = false;
-}
-
-static void
-watch_relation(Oid relid)
-{
-	if (!callbacks_registered)
-	{
-		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
-		callbacks_registered = true;
-	}
-	for (int i = 0; i < nwatched; i++)
-		if (watched[i] == relid)
-			return;
-	if (nwatched == watched_size)
-	{
-		int			size = Max(16, watched_size * 2);
-
-		watched = watched == NULL ? MemoryContextAlloc(TopMemoryContext, size * sizeof(Oid))
-			: repalloc(watched, size * sizeof(Oid));
-		watched_size = size;
-	}
-	watched[nwatched++] = relid;
-}
 
 /*
  * First pass: which fields are wanted.
@@ -434,7 +369,7 @@ open_target(const EdwMappingDef *def, EdwInputDesc *input)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("apply mode \"scd2\" is not supported yet")));
-	watch_relation(def->target);
+	EdwWatchRelation(def->target);
 	target->def = def;
 	target->relid = def->target;
 	target->relation = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
@@ -491,7 +426,7 @@ make_expressions(EdwRoute *route, EdwTarget *target)
 
 		if (column->input >= 0)
 			continue;
-		watch_functions = true;
+		EdwWatchFunctions();
 		route->has_expressions = true;
 		getBaseTypeAndTypmod(att->atttypid, &typmod);
 		column->planned = EdwExpressionMake(column_expression(target->def, column->name),
@@ -502,7 +437,7 @@ make_expressions(EdwRoute *route, EdwTarget *target)
 	}
 	if (target->def->filter)
 	{
-		watch_functions = true;
+		EdwWatchFunctions();
 		route->has_expressions = true;
 		target->planned_filter = EdwExpressionMake(target->def->filter,
 												   input_row_type(&route->input, target->filter_inputs),
@@ -589,7 +524,7 @@ EdwTargetCheckFresh(EdwTarget *target)
 		table_close(rel, NoLock);
 		return;
 	}
-	stale = true;
+	EdwRoutesMarkStale();
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("table %s changed while events for it were being read", target->relation)));

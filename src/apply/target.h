@@ -5,7 +5,7 @@
  *
  * Built from an EdwMappingDef and the target's present shape within a transaction, in
  * a memory context of its own; rebuilt when a relcache invalidation has
- * flagged the target (the callback only sets the flag; see apply/target.c).
+ * flagged the target (the callback only sets the flag; see apply/watch.c).
  * Expressions (map_table's columns, filter) are made by apply/expression.c and
  * evaluated by apply/evaluate.c, per event, as the stream's owner.
  */
@@ -14,6 +14,7 @@
 
 #include "apply/expression.h"
 #include "apply/key.h"
+#include "apply/watch.h"
 #include "catalog/mapping.h"
 #include "decode/decoder.h"
 #include "executor/executor.h"
@@ -108,10 +109,6 @@ extern void EdwRoutePrepare(EdwRoute *route);
 
 /* One mapping's target by itself, without expressions: what statements are made from. */
 extern EdwTarget *EdwTargetDescribe(const EdwMappingDef *def);
-
-/* true when something a route was built from has changed since */
-extern bool EdwRoutesAreStale(void);
-extern void EdwRoutesMarkFresh(void);
 
 /* ERROR unless the table still looks as it did when the target was built. */
 extern void EdwTargetCheckFresh(EdwTarget *target);
