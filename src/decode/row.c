@@ -11,31 +11,6 @@
 /* the most names of unwanted fields that are kept */
 #define UNMAPPED_MAX	1600
 
-EdwDecodeResult
-EdwBadMessage(EdwReason *reason, const char *code, int sqlerrcode, const char *format,...)
-{
-	va_list		args;
-
-	reason->code = code;
-	reason->sqlerrcode = sqlerrcode;
-	reason->hint[0] = '\0';
-	va_start(args, format);
-	vsnprintf(reason->detail, sizeof(reason->detail), format, args);
-	va_end(args);
-	EdwClipReason(reason);
-	return EDW_BAD;
-}
-
-EdwDecodeResult
-EdwSkipMessage(EdwReason *reason, const char *code, const char *words)
-{
-	reason->code = code;
-	reason->sqlerrcode = 0;
-	reason->hint[0] = '\0';
-	strlcpy(reason->detail, words, sizeof(reason->detail));
-	return EDW_SKIP;
-}
-
 /* The fields that mean something in a flattened record: __op, __source_lsn … */
 static void
 add_metadata_fields(EdwFieldSet *fields)

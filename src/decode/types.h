@@ -175,11 +175,13 @@ extern EdwDecodeResult EdwReadValue(EdwReader *r, const EdwFieldType *type,
 									Datum *value, bool *isnull, uint8 *presence);
 extern EdwDecodeResult EdwScalarToDatum(EdwReader *r, EdwCodec *codec, const EdwScalar *s,
 										Datum *value);
+extern void EdwReaderStart(EdwReader *r);
+
+/* reason.c: fill in the reason and return EDW_BAD; see also row.h */
 extern EdwDecodeResult EdwBadValue(EdwReader *r, const char *code, int sqlerrcode,
 								   const char *format,...) pg_attribute_printf(4, 5);
 extern EdwDecodeResult EdwBadJson(EdwReason *reason, EdwJsonError error, const char *what);
 extern void EdwClipReason(EdwReason *reason);
-extern void EdwReaderStart(EdwReader *r);
 
 /* types_scalar.c: encodings to scalars */
 extern EdwDecodeResult EdwReadScalar(EdwReader *r, const EdwFieldType *type,
