@@ -102,3 +102,12 @@ EdwBytesDatum(const void *bytes, int len)
 	memcpy(VARDATA(result), bytes, len);
 	return PointerGetDatum(result);
 }
+
+void
+EdwSqlSetText(Datum *args, char *nulls, int i, const char *value)
+{
+	if (value != NULL)
+		args[i] = CStringGetTextDatum(value);
+	else
+		nulls[i] = 'n';
+}

@@ -45,6 +45,9 @@ extern Datum EdwSqlGet(uint64 row, int column, bool *isnull);
 extern char *EdwSqlGetText(EdwSql *sql, uint64 row, int column);
 extern char *EdwSqlGetBytes(EdwSql *sql, uint64 row, int column, int *len);
 
+/* Set an argument from a string that may be NULL: then nulls[i] is set. */
+extern void EdwSqlSetText(Datum *args, char *nulls, int i, const char *value);
+
 /* bytes as a bytea Datum in the current context */
 extern Datum EdwBytesDatum(const void *bytes, int len);
 

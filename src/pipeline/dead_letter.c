@@ -89,16 +89,6 @@ headers_json(EdwSource *source, const EdwMessage *message)
 	return out.data;
 }
 
-/* Set an argument from a string that may be NULL. */
-static void
-set_text(Datum *args, char *nulls, int i, const char *value)
-{
-	if (value != NULL)
-		args[i] = CStringGetTextDatum(value);
-	else
-		nulls[i] = 'n';
-}
-
 static void
 set_bytes(Datum *args, char *nulls, int i, const char *bytes, int len)
 {
@@ -126,7 +116,7 @@ EdwDeadLetterStore(const char *stream, EdwSource *source, const EdwMessage *mess
 		nulls[4] = 'n';
 	set_bytes(args, nulls, 5, message->key, message->key_len);
 	set_bytes(args, nulls, 6, message->value, message->value_len);
-	set_text(args, nulls, 7, headers_json(source, message));
+	EdwSqlSetText(args, nulls, 7, headers_json(source, message));
 	args[8] = Int32GetDatum(mark->mapping_id);
 	if (mark->mapping_id == 0)
 		nulls[8] = 'n';
@@ -138,8 +128,8 @@ EdwDeadLetterStore(const char *stream, EdwSource *source, const EdwMessage *mess
 	args[12] = CStringGetTextDatum(mark->reason);
 	args[13] = CStringGetTextDatum(unpack_sql_state(mark->sqlerrcode));
 	args[14] = CStringGetTextDatum(mark->message);
-	set_text(args, nulls, 15, mark->detail);
-	set_text(args, nulls, 16, mark->hint);
+	EdwSqlSetText(args, nulls, 15, mark->detail);
+	EdwSqlSetText(args, nulls, 16, mark->hint);
 	(void) EdwSqlRun(&store_letter, args, nulls);
 	EdwSqlFinish(&sql);
 }

@@ -327,15 +327,6 @@ guard_letter(EdwPipeline *pipeline, Letter *letter, Outcome *outcome)
 	CurrentResourceOwner = owner;
 }
 
-static void
-set_text(Datum *args, char *nulls, int i, const char *value)
-{
-	if (value != NULL)
-		args[i] = CStringGetTextDatum(value);
-	else
-		nulls[i] = 'n';
-}
-
 /* Write down what became of a letter. */
 static void
 record_outcome(const Letter *letter, const Outcome *outcome)
@@ -353,12 +344,12 @@ record_outcome(const Letter *letter, const Outcome *outcome)
 	}
 	else
 	{
-		set_text(args, nulls, 1, outcome->mark.stage);
-		set_text(args, nulls, 2, outcome->mark.reason);
-		set_text(args, nulls, 3, unpack_sql_state(outcome->mark.sqlerrcode));
-		set_text(args, nulls, 4, outcome->mark.message);
-		set_text(args, nulls, 5, outcome->mark.detail);
-		set_text(args, nulls, 6, outcome->mark.hint);
+		EdwSqlSetText(args, nulls, 1, outcome->mark.stage);
+		EdwSqlSetText(args, nulls, 2, outcome->mark.reason);
+		EdwSqlSetText(args, nulls, 3, unpack_sql_state(outcome->mark.sqlerrcode));
+		EdwSqlSetText(args, nulls, 4, outcome->mark.message);
+		EdwSqlSetText(args, nulls, 5, outcome->mark.detail);
+		EdwSqlSetText(args, nulls, 6, outcome->mark.hint);
 		(void) EdwSqlRun(&keep_letter, args, nulls);
 	}
 	EdwSqlFinish(&sql);

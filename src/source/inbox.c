@@ -206,16 +206,6 @@ topic_wanted(InboxSource *source, const char *topic)
 	return false;
 }
 
-static int
-compare_positions(const ListCell *a, const ListCell *b)
-{
-	const EdwPartitionPosition *x = lfirst(a);
-	const EdwPartitionPosition *y = lfirst(b);
-	int			cmp = strcmp(x->topic, y->topic);
-
-	return cmp != 0 ? cmp : (x->partition > y->partition) - (x->partition < y->partition);
-}
-
 static List *
 add_position(MemoryContext context, List *list, const char *topic, int32 partition)
 {
@@ -287,7 +277,7 @@ inbox_list_partitions(EdwSource *base, List **partitions, EdwSourceError *error)
 		if (!found)
 			list = add_position(caller, list, name, 0);
 	}
-	list_sort(list, compare_positions);
+	list_sort(list, EdwComparePositions);
 	*partitions = list;
 	return EDW_SOURCE_OK;
 }

@@ -109,16 +109,6 @@ is_internal(const char *topic)
 	return strncmp(topic, "__", 2) == 0;
 }
 
-static int
-compare_positions(const ListCell *a, const ListCell *b)
-{
-	const EdwPartitionPosition *x = lfirst(a);
-	const EdwPartitionPosition *y = lfirst(b);
-	int			cmp = strcmp(x->topic, y->topic);
-
-	return cmp != 0 ? cmp : (x->partition > y->partition) - (x->partition < y->partition);
-}
-
 static void
 fail_list(EdwKafkaSource *source, EdwTopicList *list, rd_kafka_resp_err_t err,
 		  const char *topic)
@@ -175,7 +165,7 @@ make_list(EdwKafkaSource *source, const struct rd_kafka_metadata *metadata)
 		else if (listed)
 			fail_list(source, list, topic->err, topic->topic);
 	}
-	list_sort(list->positions, compare_positions);
+	list_sort(list->positions, EdwComparePositions);
 
 	foreach(lc, source->names)
 	{
@@ -201,7 +191,7 @@ same_positions(List *a, List *b)
 		return false;
 	forboth(x, a, y, b)
 	{
-		if (compare_positions(x, y) != 0)
+		if (EdwComparePositions(x, y) != 0)
 			return false;
 	}
 	return true;

@@ -221,6 +221,17 @@ struct EdwSource
 	const EdwSourceOps *ops;
 };
 
+/* list_sort's way to order a list of EdwPartitionPosition *: by topic and partition */
+static inline int
+EdwComparePositions(const ListCell *a, const ListCell *b)
+{
+	const EdwPartitionPosition *x = lfirst(a);
+	const EdwPartitionPosition *y = lfirst(b);
+	int			cmp = strcmp(x->topic, y->topic);
+
+	return cmp != 0 ? cmp : (x->partition > y->partition) - (x->partition < y->partition);
+}
+
 extern const EdwSourceOps EdwKafkaSourceOps;	/* source/kafka.c */
 extern const EdwSourceOps EdwInboxSourceOps;	/* source/inbox.c */
 
