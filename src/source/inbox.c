@@ -14,13 +14,9 @@
 
 #include "edw_stream.h"
 
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
-#include "catalog/stream.h"
-#include "executor/spi.h"
-#include "regex/regex.h"
 #include "source/inbox_headers.h"
-#include "source/source.h"
+#include "source/inbox_internal.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -28,135 +24,13 @@
 /* rows that one query reads: their large values are still in TOAST then */
 #define ROWS_PER_QUERY	500
 
-/* what is known of an assigned partition */
-typedef struct InboxPartition
-{
-	const char *topic;			/* of topic_names */
-	int32		partition;
-	int64		next;			/* the next offset to read */
-	int64		end;			/* as of the last look */
-	int64		told_end;		/* REACHED_END was told for it */
-	bool		checked;		/* next was compared with what is there (K3) */
-	bool		lost;
-} InboxPartition;
-
-typedef struct InboxSource
-{
-	EdwSource	base;
-	MemoryContext context;
-	MemoryContext message_context;
-	int			borrowed;		/* messages not released yet */
-	char	   *stream;
-	List	   *topics;			/* char *: the stream's */
-	List	   *topic_names;	/* char *: messages point to them, so they stay */
-	InboxPartition *parts;
-	int			nparts;
-	int			turn;			/* which partition poll begins with */
-	int			known;			/* partitions that list_partitions returned last */
-	List	   *notices;		/* EdwSourceNotice * */
-	EdwSourceNotice *told;
-} InboxSource;
-
-static SPIPlanPtr ends_plan = NULL;
 static SPIPlanPtr read_plan = NULL;
-static SPIPlanPtr low_plan = NULL;
-static SPIPlanPtr time_plan = NULL;
 
-#define ENDS_QUERY \
-	"SELECT topic, partition, next_offset FROM edw_stream.inbox_partition" \
-	" WHERE stream OPERATOR(pg_catalog.=) $1"
 #define READ_QUERY \
 	"SELECT kafka_offset, pushed_at, key, value, headers FROM edw_stream.inbox" \
 	" WHERE stream OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2" \
 	" AND partition OPERATOR(pg_catalog.=) $3 AND kafka_offset OPERATOR(pg_catalog.>=) $4" \
 	" AND kafka_offset OPERATOR(pg_catalog.<) $5 ORDER BY kafka_offset LIMIT $6"
-#define LOW_QUERY \
-	"SELECT kafka_offset FROM edw_stream.inbox" \
-	" WHERE stream OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2" \
-	" AND partition OPERATOR(pg_catalog.=) $3 ORDER BY kafka_offset LIMIT 1"
-#define TIME_QUERY \
-	"SELECT pg_catalog.min(kafka_offset) FROM edw_stream.inbox" \
-	" WHERE stream OPERATOR(pg_catalog.=) $1 AND topic OPERATOR(pg_catalog.=) $2" \
-	" AND partition OPERATOR(pg_catalog.=) $3 AND pushed_at OPERATOR(pg_catalog.>=) $4"
-
-/* Begin and end reading as the extension's owner. */
-static void
-begin_read(EdwCatalogAccess *access)
-{
-	EdwCatalogBegin(access);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-}
-
-static void
-end_read(EdwCatalogAccess *access)
-{
-	SPI_finish();
-	EdwCatalogEnd(access);
-}
-
-/* Run a plan that is prepared at its first use and kept; not read-only: a fresh snapshot. */
-static void
-run(SPIPlanPtr *plan, const char *query, int nargs, Oid *types, Datum *values)
-{
-	int			rc;
-
-	if (*plan == NULL)
-	{
-		SPIPlanPtr	fresh = SPI_prepare(query, nargs, types);
-
-		if (fresh == NULL || SPI_keepplan(fresh) != 0)
-			elog(ERROR, "could not prepare \"%s\": %s", query, SPI_result_code_string(SPI_result));
-		*plan = fresh;
-	}
-	rc = SPI_execute_plan(*plan, values, NULL, false, 0);
-	if (rc != SPI_OK_SELECT)
-		elog(ERROR, "could not execute \"%s\": %s", query, SPI_result_code_string(rc));
-}
-
-static Datum
-column(uint64 row, int number, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
-}
-
-/* All partitions that push() has made for the stream, into SPI_tuptable. */
-static void
-select_ends(InboxSource *source)
-{
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(source->stream)};
-
-	run(&ends_plan, ENDS_QUERY, 1, types, values);
-}
-
-/* The end of a partition by the present SPI_tuptable; 0 when nothing was pushed yet. */
-static int64
-find_end(const char *topic, int32 partition)
-{
-	for (uint64 row = 0; row < SPI_processed; row++)
-	{
-		bool		isnull;
-
-		if (DatumGetInt32(column(row, 2, &isnull)) == partition &&
-			strcmp(TextDatumGetCString(column(row, 1, &isnull)), topic) == 0)
-			return DatumGetInt64(column(row, 3, &isnull));
-	}
-	return 0;
-}
-
-/* The first offset that is there; end when there is none. */
-static int64
-select_low(InboxSource *source, const char *topic, int32 partition, int64 end)
-{
-	Oid			types[3] = {TEXTOID, TEXTOID, INT4OID};
-	Datum		values[3] = {CStringGetTextDatum(source->stream), CStringGetTextDatum(topic),
-	Int32GetDatum(partition)};
-	bool		isnull;
-
-	run(&low_plan, LOW_QUERY, 3, types, values);
-	return SPI_processed > 0 ? DatumGetInt64(column(0, 1, &isnull)) : end;
-}
 
 static EdwSource *
 inbox_open(const EdwSourceConfig *config, EdwSourceError *error)
@@ -165,7 +39,7 @@ inbox_open(const EdwSourceConfig *config, EdwSourceError *error)
 												  "edw_stream inbox source",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	InboxSource *source = palloc0(sizeof(InboxSource));
+	EdwInboxSource *source = palloc0(sizeof(EdwInboxSource));
 	ListCell   *lc;
 
 	memset(error, 0, sizeof(*error));
@@ -187,159 +61,9 @@ inbox_wait_fd(EdwSource *base)
 	return -1;
 }
 
-/* Is a pushed topic one of the stream's? */
-static bool
-topic_wanted(InboxSource *source, const char *topic)
-{
-	ListCell   *lc;
-
-	foreach(lc, source->topics)
-	{
-		char	   *wanted = lfirst(lc);
-
-		if (wanted[0] == '^' ?
-			RE_compile_and_execute(cstring_to_text(wanted), unconstify(char *, topic), strlen(topic),
-								   REG_ADVANCED | REG_NOSUB, C_COLLATION_OID, 0, NULL) :
-			strcmp(wanted, topic) == 0)
-			return true;
-	}
-	return false;
-}
-
-static List *
-add_position(MemoryContext context, List *list, const char *topic, int32 partition)
-{
-	MemoryContext old = MemoryContextSwitchTo(context);
-	EdwPartitionPosition *position = palloc(sizeof(EdwPartitionPosition));
-
-	position->topic = pstrdup(topic);
-	position->partition = partition;
-	position->offset = EDW_OFFSET_UNKNOWN;
-	list = lappend(list, position);
-	MemoryContextSwitchTo(old);
-	return list;
-}
-
-static int
-count_wanted(InboxSource *source)
-{
-	int			n = 0;
-
-	for (uint64 row = 0; row < SPI_processed; row++)
-	{
-		bool		isnull;
-
-		if (topic_wanted(source, TextDatumGetCString(column(row, 1, &isnull))))
-			n++;
-	}
-	return n;
-}
-
-/* Topics come into being by push(): one that is listed by name has partition 0 in any case. */
-static EdwSourceResult
-inbox_list_partitions(EdwSource *base, List **partitions, EdwSourceError *error)
-{
-	InboxSource *source = (InboxSource *) base;
-	MemoryContext caller = CurrentMemoryContext;
-	EdwCatalogAccess access;
-	List	   *list = NIL;
-	ListCell   *lc;
-
-	(void) error;
-	begin_read(&access);
-	select_ends(source);
-	source->known = 0;
-	for (uint64 row = 0; row < SPI_processed; row++)
-	{
-		bool		isnull;
-		char	   *topic = TextDatumGetCString(column(row, 1, &isnull));
-
-		if (!topic_wanted(source, topic))
-			continue;
-		source->known++;
-		list = add_position(caller, list, topic, DatumGetInt32(column(row, 2, &isnull)));
-	}
-	end_read(&access);
-
-	foreach(lc, source->topics)
-	{
-		const char *name = lfirst(lc);
-		bool		found = name[0] == '^';
-		ListCell   *lp;
-
-		foreach(lp, list)
-		{
-			EdwPartitionPosition *position = lfirst(lp);
-
-			if (position->partition == 0 && strcmp(position->topic, name) == 0)
-				found = true;
-		}
-		if (!found)
-			list = add_position(caller, list, name, 0);
-	}
-	list_sort(list, EdwComparePositions);
-	*partitions = list;
-	return EDW_SOURCE_OK;
-}
-
-static int64
-select_by_time(InboxSource *source, const char *topic, int32 partition,
-			   int64 timestamp_ms, int64 end)
-{
-	Oid			types[4] = {TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID};
-	TimestampTz since = timestamp_ms * 1000 -
-	(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	Datum		values[4] = {CStringGetTextDatum(source->stream), CStringGetTextDatum(topic),
-	Int32GetDatum(partition), TimestampTzGetDatum(since)};
-	bool		isnull;
-	Datum		found;
-
-	run(&time_plan, TIME_QUERY, 4, types, values);
-	found = column(0, 1, &isnull);
-	return isnull ? end : DatumGetInt64(found);
-}
-
-static EdwSourceResult
-inbox_end_offsets(EdwSource *base, EdwPartitionPosition *positions, int n,
-				  EdwSourceError *error)
-{
-	EdwCatalogAccess access;
-
-	(void) error;
-	begin_read(&access);
-	select_ends((InboxSource *) base);
-	for (int i = 0; i < n; i++)
-		positions[i].offset = find_end(positions[i].topic, positions[i].partition);
-	end_read(&access);
-	return EDW_SOURCE_OK;
-}
-
-static EdwSourceResult
-inbox_start_offsets(EdwSource *base, EdwStartAt start_at, int64 timestamp_ms,
-					EdwPartitionPosition *positions, int n, EdwSourceError *error)
-{
-	InboxSource *source = (InboxSource *) base;
-	EdwCatalogAccess access;
-
-	inbox_end_offsets(base, positions, n, error);
-	if (start_at == EDW_START_LATEST)
-		return EDW_SOURCE_OK;
-	begin_read(&access);
-	for (int i = 0; i < n; i++)
-	{
-		EdwPartitionPosition *p = &positions[i];
-
-		p->offset = start_at == EDW_START_EARLIEST ?
-			select_low(source, p->topic, p->partition, p->offset) :
-			select_by_time(source, p->topic, p->partition, timestamp_ms, p->offset);
-	}
-	end_read(&access);
-	return EDW_SOURCE_OK;
-}
-
 /* A copy of a topic's name that lives as long as the source; in its context. */
 static const char *
-keep_name(InboxSource *source, const char *topic)
+keep_name(EdwInboxSource *source, const char *topic)
 {
 	ListCell   *lc;
 
@@ -356,7 +80,7 @@ static EdwSourceResult
 inbox_assign(EdwSource *base, const EdwPartitionPosition *positions, int n,
 			 EdwSourceError *error)
 {
-	InboxSource *source = (InboxSource *) base;
+	EdwInboxSource *source = (EdwInboxSource *) base;
 	MemoryContext old = MemoryContextSwitchTo(source->context);
 
 	(void) error;
@@ -364,7 +88,7 @@ inbox_assign(EdwSource *base, const EdwPartitionPosition *positions, int n,
 		pfree(source->parts);
 	list_free_deep(source->notices);
 	source->notices = NIL;
-	source->parts = palloc0(sizeof(InboxPartition) * Max(n, 1));
+	source->parts = palloc0(sizeof(EdwInboxPartition) * Max(n, 1));
 	source->nparts = n;
 	source->turn = 0;
 	for (int i = 0; i < n; i++)
@@ -379,7 +103,7 @@ inbox_assign(EdwSource *base, const EdwPartitionPosition *positions, int n,
 }
 
 static EdwSourceNotice *
-add_notice(InboxSource *source, EdwNoticeKind kind, const InboxPartition *part)
+add_notice(EdwInboxSource *source, EdwNoticeKind kind, const EdwInboxPartition *part)
 {
 	MemoryContext old = MemoryContextSwitchTo(source->context);
 	EdwSourceNotice *notice = palloc0(sizeof(EdwSourceNotice));
@@ -398,9 +122,9 @@ add_notice(InboxSource *source, EdwNoticeKind kind, const InboxPartition *part)
 
 /* Is what the stream wants to read next still there? Once per assignment (K3). */
 static void
-check_lost(InboxSource *source, InboxPartition *part)
+check_lost(EdwInboxSource *source, EdwInboxPartition *part)
 {
-	int64		low = select_low(source, part->topic, part->partition, part->end);
+	int64		low = EdwInboxSelectLow(source, part->topic, part->partition, part->end);
 	EdwSourceNotice *notice;
 
 	part->checked = true;
@@ -439,27 +163,27 @@ copy_bytes(Datum datum, bool isnull, int32 *len)
 }
 
 static void
-copy_message(InboxPartition *part, uint64 row, EdwMessage *message)
+copy_message(EdwInboxPartition *part, uint64 row, EdwMessage *message)
 {
 	bool		isnull;
 	Datum		datum;
 
 	message->topic = part->topic;
 	message->partition = part->partition;
-	message->offset = DatumGetInt64(column(row, 1, &isnull));
-	message->timestamp_ms = (DatumGetTimestampTz(column(row, 2, &isnull)) +
+	message->offset = DatumGetInt64(EdwInboxColumn(row, 1, &isnull));
+	message->timestamp_ms = (DatumGetTimestampTz(EdwInboxColumn(row, 2, &isnull)) +
 							 (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
-	datum = column(row, 3, &isnull);
+	datum = EdwInboxColumn(row, 3, &isnull);
 	message->key = copy_bytes(datum, isnull, &message->key_len);
-	datum = column(row, 4, &isnull);
+	datum = EdwInboxColumn(row, 4, &isnull);
 	message->value = copy_bytes(datum, isnull, &message->value_len);
-	datum = column(row, 5, &isnull);
+	datum = EdwInboxColumn(row, 5, &isnull);
 	message->native = isnull ? NULL : EdwInboxParseHeaders(DatumGetJsonbP(datum));
 }
 
 /* Read one partition from where it stands; returns how many messages were added. */
 static int
-read_partition(InboxSource *source, InboxPartition *part, EdwMessage *messages,
+read_partition(EdwInboxSource *source, EdwInboxPartition *part, EdwMessage *messages,
 			   int max_messages, Size max_bytes, Size *bytes, bool first)
 {
 	Oid			types[6] = {TEXTOID, TEXTOID, INT4OID, INT8OID, INT8OID, INT8OID};
@@ -473,7 +197,7 @@ read_partition(InboxSource *source, InboxPartition *part, EdwMessage *messages,
 		Int64GetDatum(part->next), Int64GetDatum(part->end), Int64GetDatum(limit)};
 		MemoryContext old;
 
-		run(&read_plan, READ_QUERY, 6, types, values);
+		EdwInboxRun(&read_plan, READ_QUERY, 6, types, values);
 		old = MemoryContextSwitchTo(source->message_context);
 		for (uint64 row = 0; row < SPI_processed; row++)
 		{
@@ -497,20 +221,20 @@ read_partition(InboxSource *source, InboxPartition *part, EdwMessage *messages,
 
 /* Look where the partitions end now, and whether there are new ones (K4). */
 static void
-look_at_ends(InboxSource *source)
+look_at_ends(EdwInboxSource *source)
 {
-	select_ends(source);
-	if (count_wanted(source) > source->known)
+	EdwInboxSelectEnds(source);
+	if (EdwInboxCountWanted(source) > source->known)
 	{
-		source->known = count_wanted(source);
+		source->known = EdwInboxCountWanted(source);
 		add_notice(source, EDW_NOTICE_PARTITIONS_CHANGED, NULL);
 	}
 	for (int i = 0; i < source->nparts; i++)
-		source->parts[i].end = find_end(source->parts[i].topic, source->parts[i].partition);
+		source->parts[i].end = EdwInboxFindEnd(source->parts[i].topic, source->parts[i].partition);
 }
 
 static void
-tell_end(InboxSource *source, InboxPartition *part)
+tell_end(EdwInboxSource *source, EdwInboxPartition *part)
 {
 	EdwSourceNotice *notice;
 
@@ -525,16 +249,16 @@ tell_end(InboxSource *source, InboxPartition *part)
 static int
 inbox_poll(EdwSource *base, EdwMessage *messages, int max_messages, Size max_bytes)
 {
-	InboxSource *source = (InboxSource *) base;
+	EdwInboxSource *source = (EdwInboxSource *) base;
 	EdwCatalogAccess access;
 	Size		bytes = 0;
 	int			n = 0;
 
-	begin_read(&access);
+	EdwInboxBeginRead(&access);
 	look_at_ends(source);
 	for (int i = 0; i < source->nparts; i++)
 	{
-		InboxPartition *part = &source->parts[(source->turn + i) % source->nparts];
+		EdwInboxPartition *part = &source->parts[(source->turn + i) % source->nparts];
 
 		if (!part->checked)
 			check_lost(source, part);
@@ -548,14 +272,14 @@ inbox_poll(EdwSource *base, EdwMessage *messages, int max_messages, Size max_byt
 	if (source->nparts > 0)
 		source->turn = (source->turn + 1) % source->nparts;
 	source->borrowed += n;
-	end_read(&access);
+	EdwInboxEndRead(&access);
 	return n;
 }
 
 static bool
 inbox_next_notice(EdwSource *base, EdwSourceNotice *notice)
 {
-	InboxSource *source = (InboxSource *) base;
+	EdwInboxSource *source = (EdwInboxSource *) base;
 
 	if (source->told)
 		pfree(source->told);
@@ -571,7 +295,7 @@ inbox_next_notice(EdwSource *base, EdwSourceNotice *notice)
 static void
 inbox_release(EdwSource *base, EdwMessage *messages, int n)
 {
-	InboxSource *source = (InboxSource *) base;
+	EdwInboxSource *source = (EdwInboxSource *) base;
 
 	(void) messages;
 	source->borrowed -= n;
@@ -591,16 +315,16 @@ inbox_committed(EdwSource *base, const EdwPartitionPosition *positions, int n)
 static void
 inbox_close(EdwSource *base)
 {
-	MemoryContextDelete(((InboxSource *) base)->context);
+	MemoryContextDelete(((EdwInboxSource *) base)->context);
 }
 
 const EdwSourceOps EdwInboxSourceOps = {
 	.name = "inbox",
 	.open = inbox_open,
 	.wait_fd = inbox_wait_fd,
-	.list_partitions = inbox_list_partitions,
-	.start_offsets = inbox_start_offsets,
-	.end_offsets = inbox_end_offsets,
+	.list_partitions = EdwInboxListPartitions,
+	.start_offsets = EdwInboxStartOffsets,
+	.end_offsets = EdwInboxEndOffsets,
 	.assign = inbox_assign,
 	.poll = inbox_poll,
 	.next_notice = inbox_next_notice,
