@@ -126,10 +126,14 @@ typedef struct EdwKafkaSource
 } EdwKafkaSource;
 
 /* kafka.c */
+extern void EdwKafkaServeUnassigned(EdwKafkaSource *source);
+
+/* kafka_assign.c: partitions that are read */
+extern void EdwKafkaInitPartitions(EdwKafkaSource *source);
+extern EdwSourceResult EdwKafkaAssign(EdwSource *base, const EdwPartitionPosition *positions,
+									  int n, EdwSourceError *error);
 extern EdwKafkaPartition *EdwKafkaPartitionOf(EdwKafkaSource *source, const char *topic,
 											  int32 partition, bool create);
-
-extern void EdwKafkaServeUnassigned(EdwKafkaSource *source);
 
 /* kafka_event.c: what happened, told as notices */
 extern void EdwKafkaHandleEvent(EdwKafkaSource *source, rd_kafka_event_t *event);
