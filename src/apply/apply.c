@@ -45,6 +45,8 @@ typedef struct Apply
 	int			nrows;
 } Apply;
 
+static int32 current_mapping = 0;
+
 /*
  * Sorting by key
  */
@@ -452,6 +454,12 @@ copy_counts(EdwTargetCounts *counts, const EdwBatchTarget *bt)
 	counts->moved = bt->moved;
 }
 
+int32
+EdwApplyCurrent(void)
+{
+	return current_mapping;
+}
+
 EdwApplyResult *
 EdwApplyBatch(EdwBatch *batch, int workers, bool exclusive)
 {
@@ -469,6 +477,7 @@ EdwApplyBatch(EdwBatch *batch, int workers, bool exclusive)
 		apply.bt = batch->targets[i];
 		apply.workers = workers;
 		apply.exclusive = exclusive;
+		current_mapping = apply.bt->target->def->mapping_id;
 		MemoryContextSwitchTo(scratch);
 		apply_target(&apply);
 		MemoryContextSwitchTo(caller);
@@ -476,6 +485,7 @@ EdwApplyBatch(EdwBatch *batch, int workers, bool exclusive)
 		copy_counts(&result->targets[result->ntargets++], apply.bt);
 		result->need_exclusive = apply.need_exclusive && workers > 1 && !exclusive;
 	}
+	current_mapping = 0;
 	MemoryContextDelete(scratch);
 	result->nrejects = batch->nrejects;
 	result->rejects = batch->rejects;

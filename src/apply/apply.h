@@ -43,6 +43,12 @@ typedef struct EdwApplyResult
  */
 extern EdwApplyResult *EdwApplyBatch(EdwBatch *batch, int workers, bool exclusive);
 
+/*
+ * The mapping whose target is being applied; after an ERROR the one that raised it. 0: none, or
+ * all were applied.
+ */
+extern int32 EdwApplyCurrent(void);
+
 /* Delete a mapping's tombstones older than the retention, at most limit; returns how many. */
 extern int64 EdwTombstonesPrune(int64 limit);
 

@@ -29,6 +29,15 @@ relation_changed(Datum arg pg_attribute_unused(), Oid relid)
 			stale = true;
 }
 
+/* A schema's tables are not told that it was renamed. */
+static void
+schema_changed(Datum arg pg_attribute_unused(), int cacheid pg_attribute_unused(),
+			   uint32 hashvalue pg_attribute_unused())
+{
+	if (nwatched > 0)
+		stale = true;
+}
+
 static void
 function_changed(Datum arg pg_attribute_unused(), int cacheid pg_attribute_unused(),
 				 uint32 hashvalue pg_attribute_unused())
@@ -60,6 +69,7 @@ EdwWatchRelation(Oid relid)
 	{
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
 		callbacks_registered = true;
 	}
 	for (int i = 0; i < nwatched; i++)

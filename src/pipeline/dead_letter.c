@@ -32,6 +32,29 @@ static EdwStatement store_letter = {
 	INT4OID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}, NULL
 };
 
+static EdwStatement close_letter = {
+	"UPDATE edw_stream.dead_letter SET status = 'resolved', last_seen = now()"
+	" WHERE stream = $1 AND topic = $2 AND partition = $3 AND kafka_offset = $4 AND status = 'open'",
+	4, {TEXTOID, TEXTOID, INT4OID, INT8OID}, NULL
+};
+
+bool
+EdwDeadLetterClose(const char *stream, const char *topic, int32 partition, int64 offset)
+{
+	EdwSql		sql;
+	Datum		args[4];
+	bool		found;
+
+	EdwSqlStart(&sql);
+	args[0] = CStringGetTextDatum(stream);
+	args[1] = CStringGetTextDatum(topic);
+	args[2] = Int32GetDatum(partition);
+	args[3] = Int64GetDatum(offset);
+	found = EdwSqlRun(&close_letter, args, NULL) > 0;
+	EdwSqlFinish(&sql);
+	return found;
+}
+
 void
 EdwDeadMarkFree(EdwDeadMark *mark)
 {

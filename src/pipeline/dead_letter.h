@@ -32,4 +32,8 @@ extern void EdwDeadMarkFree(EdwDeadMark *mark);
 extern void EdwDeadLetterStore(const char *stream, EdwSource *source,
 							   const EdwMessage *message, const EdwDeadMark *mark);
 
+/* Resolve the open letter of a message that is read again; false: there is none. */
+extern bool EdwDeadLetterClose(const char *stream, const char *topic, int32 partition,
+							   int64 offset);
+
 #endif							/* EDW_PIPELINE_DEAD_LETTER_H */

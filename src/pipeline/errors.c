@@ -14,6 +14,7 @@
 #include "edw_stream.h"
 #include "miscadmin.h"
 #include "pipeline/internal.h"
+#include "pipeline/waiting.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "worker/database.h"
@@ -152,9 +153,9 @@ EdwErrorsBreakerTrips(EdwPipeline *pipeline, int dead, int messages)
 	if (dead == 0 || died < BREAKER_MINIMUM || died <= all * options->max_dead_share)
 		return false;
 	EdwPipelineSetStall(pipeline, "too_many_dead_letters",
-						"See edw_stream.dead_letters for what is wrong with them, mend it and start() again; or raise the stream's option max_dead_share.",
-						"%.0f of the last %.0f messages could not be applied",
-						died, all);
+						"Mend what is wrong and start() again; or raise the stream's option max_dead_share. Those of earlier batches are in edw_stream.dead_letters.",
+						"%.0f of the last %.0f messages could not be applied, the last because: %s",
+						died, all, pipeline->last_dead);
 	return true;
 }
 
@@ -181,14 +182,12 @@ EdwErrorsBatchCommitted(EdwPipeline *pipeline)
 		pipeline->limit = Min(pipeline->limit * 2, pipeline->def->options.batch_rows);
 }
 
-/* The mapping whose target a constraint's error names; 0 when it does not say. */
+/* The mapping of a topic whose target a constraint's error names; 0 when it names none. */
 static int32
-mapping_of(EdwTopic *topic, const ErrorData *error)
+mapping_named(EdwTopic *topic, const ErrorData *error)
 {
 	if (topic == NULL || topic->route == NULL)
 		return 0;
-	if (topic->route->ntargets == 1)
-		return topic->route->targets[0]->def->mapping_id;
 	for (int i = 0; error->table_name != NULL && i < topic->route->ntargets; i++)
 	{
 		const EdwTarget *target = topic->route->targets[i];
@@ -199,6 +198,15 @@ mapping_of(EdwTopic *topic, const ErrorData *error)
 			return target->def->mapping_id;
 	}
 	return 0;
+}
+
+/* The mapping that a message's ERROR is of; 0 when that cannot be told. */
+static int32
+mapping_of(EdwTopic *topic, const ErrorData *error)
+{
+	if (topic != NULL && topic->route != NULL && topic->route->ntargets == 1)
+		return topic->route->targets[0]->def->mapping_id;
+	return mapping_named(topic, error);
 }
 
 static char *
@@ -252,8 +260,10 @@ mark_dead(EdwPipeline *pipeline, int index, const char *stage, const ErrorData *
 	mark->detail = copy_string(pipeline, error->detail);
 	mark->hint = copy_string(pipeline, error->hint);
 	mark->mapping_id = mapping_of(held->partition->topic, error);
+	mark->epoch = held->epoch;
 	find_row_key(pipeline, index, mark);
 	held->dead = mark;
+	strlcpy(pipeline->last_dead, mark->message, sizeof(pipeline->last_dead));
 
 	for (int i = 0; i < pipeline->nheld; i++)
 		marked += pipeline->held[i].dead != NULL ? 1 : 0;
@@ -261,6 +271,30 @@ mark_dead(EdwPipeline *pipeline, int index, const char *stage, const ErrorData *
 		EdwErrorsBreakerTrips(pipeline, marked, Min(pipeline->nheld, Max(index + 1, pipeline->limit))))
 		return EdwPipelineRecordStall(pipeline);
 	return EDW_STEP_MORE;
+}
+
+/*
+ * Search the partitions whose topics go to a mapping's target; 0: all. The others' messages
+ * are always there then, so that a row is not blamed for what a shorter batch lacks,
+ * such as its parent from another topic.
+ */
+static void
+search_partitions(EdwPipeline *pipeline, int32 mapping_id)
+{
+	for (int i = 0; i < pipeline->npartitions; i++)
+	{
+		EdwPartition *partition = &pipeline->partitions[i];
+		ListCell   *lc;
+
+		partition->searched = mapping_id == 0;
+		foreach(lc, pipeline->mappings)
+		{
+			const EdwMappingDef *def = lfirst(lc);
+
+			if (def->mapping_id == mapping_id && EdwMappingMatchesTopic(def, partition->topic_name))
+				partition->searched = true;
+		}
+	}
 }
 
 static int
@@ -273,23 +307,43 @@ count_taken(EdwPipeline *pipeline)
 	return n;
 }
 
-/* The held message that is the n-th (from 1) of the batch. */
+static bool
+is_searched(const EdwHeld *held)
+{
+	return held->taken && held->partition->searched;
+}
+
 static int
-nth_taken(EdwPipeline *pipeline, int n)
+count_searched(EdwPipeline *pipeline)
+{
+	int			n = 0;
+
+	for (int i = 0; i < pipeline->nheld; i++)
+		n += is_searched(&pipeline->held[i]) ? 1 : 0;
+	return n;
+}
+
+/* The held message that is the n-th (from 1) of those searched. */
+static int
+nth_searched(EdwPipeline *pipeline, int n)
 {
 	for (int i = 0; i < pipeline->nheld; i++)
-		if (pipeline->held[i].taken && --n == 0)
+		if (is_searched(&pipeline->held[i]) && --n == 0)
 			return i;
 	return -1;
 }
 
-/* Try a prefix of the batch in a transaction that is rolled back; NULL if it can be applied. */
+/*
+ * Try a prefix of the batch in a transaction that is rolled back; NULL if it can be applied. *step
+ * says how far it came: the mapping whose target refused, in their order.
+ */
 static ErrorData *
-try_prefix(EdwPipeline *pipeline, int prefix)
+try_prefix(EdwPipeline *pipeline, int prefix, int32 *step)
 {
 	ErrorData  *volatile error = NULL;
 	MemoryContext context = CurrentMemoryContext;
 
+	EdwWaitingForget(pipeline->waiting);	/* what the try before noted was rolled back */
 	PG_TRY();
 	{
 		EdwXactBegin(&pipeline->xact);
@@ -302,32 +356,45 @@ try_prefix(EdwPipeline *pipeline, int prefix)
 		FlushErrorState();
 	}
 	PG_END_TRY();
+	*step = pipeline->phase != EDW_PHASE_APPLY ? 0 :
+		EdwApplyCurrent() == 0 ? PG_INT32_MAX : EdwApplyCurrent();
 	EdwXactAbort(&pipeline->xact);
 	pipeline->reload = true;	/* what it noted about fields was rolled back */
 	return error;
 }
 
+/* The mapping whose target an ERROR at the end of the batch names; 0 when it names none. */
+static int32
+find_named(EdwPipeline *pipeline, const ErrorData *error)
+{
+	int32		mapping_id = 0;
+
+	for (int i = 0; i < pipeline->npartitions && mapping_id == 0; i++)
+		mapping_id = mapping_named(pipeline->partitions[i].topic, error);
+	return mapping_id;
+}
+
 /*
- * Find the message that makes the batch fail: the last of the smallest prefix found
- * that fails.
+ * Between a prefix that can be applied and one that cannot, find the first message that makes the
+ * difference. A try that came further than the batch did failed only for what it lacked.
  */
 static EdwStepResult
-search_culprit(EdwPipeline *pipeline)
+search_between(EdwPipeline *pipeline, ErrorData *error, int32 reached)
 {
 	int			good = 0;
-	int			bad = count_taken(pipeline);
-	ErrorData  *error = try_prefix(pipeline, bad);
+	int			bad = count_searched(pipeline);
 
-	while (error != NULL && bad - good > 1)
+	while (bad - good > 1)
 	{
 		int			middle = (good + bad) / 2;
+		int32		step;
 		ErrorData  *now;
 
 		CHECK_FOR_INTERRUPTS();
-		if (classify(error->sqlerrcode) != EDW_ERROR_DATA)
-			break;
-		now = try_prefix(pipeline, middle);
-		if (now == NULL)
+		now = try_prefix(pipeline, middle, &step);
+		if (now != NULL && classify(now->sqlerrcode) != EDW_ERROR_DATA)
+			return EdwErrorsHandle(pipeline, now);
+		if (now == NULL || step > reached)
 			good = middle;
 		else
 		{
@@ -335,11 +402,37 @@ search_culprit(EdwPipeline *pipeline)
 			error = now;
 		}
 	}
+	return mark_dead(pipeline, nth_searched(pipeline, bad), "apply", error);
+}
+
+/* Find the message that makes the batch fail. */
+static EdwStepResult
+search_culprit(EdwPipeline *pipeline)
+{
+	ErrorData  *error;
+	ErrorData  *now;
+	int32		reached;
+	int32		step;
+	int32		mapping_id;
+
+	search_partitions(pipeline, 0);
+	error = try_prefix(pipeline, count_taken(pipeline), &reached);
 	if (error == NULL)
 		return EDW_STEP_MORE;	/* it was not the data after all */
-	if (classify(error->sqlerrcode) != EDW_ERROR_DATA || EdwErrorsMustRethrow(error->sqlerrcode))
+	if (classify(error->sqlerrcode) != EDW_ERROR_DATA)
 		return EdwErrorsHandle(pipeline, error);
-	return mark_dead(pipeline, nth_taken(pipeline, bad), "apply", error);
+	mapping_id = reached == PG_INT32_MAX ? find_named(pipeline, error) : reached;
+	if (mapping_id != 0)
+	{
+		/* is it a message of that target at all? */
+		search_partitions(pipeline, mapping_id);
+		now = try_prefix(pipeline, 0, &step);
+		if (now != NULL && classify(now->sqlerrcode) != EDW_ERROR_DATA)
+			return EdwErrorsHandle(pipeline, now);
+		if (now != NULL && step <= reached)
+			search_partitions(pipeline, 0);
+	}
+	return search_between(pipeline, error, reached);
 }
 
 /* What to do about a stall whose error gives no hint of its own (H2). */

@@ -45,6 +45,7 @@ typedef struct EdwPartition
 	bool		behind_transaction; /* last_error says that an open transaction holds it back */
 	int			held;			/* messages of it that are held */
 	bool		seen;			/* scratch of held.c */
+	bool		searched;		/* scratch of errors.c: a prefix cuts it short */
 
 	/* while a batch runs */
 	bool		locked;
@@ -59,6 +60,7 @@ typedef struct EdwHeld
 	EdwPartition *partition;
 	EdwDeadMark *dead;			/* found to be poison: goes to the dead letters */
 	bool		taken;			/* in the batch that runs */
+	int32		epoch;			/* in the last run of its batch, 0: unknown */
 
 	/* with a transaction topic (P7) */
 	bool		known;			/* the fields below are filled in */
@@ -71,6 +73,7 @@ typedef enum EdwRunResult
 	EDW_RUN_COMMIT,				/* all is written: commit */
 	EDW_RUN_NOTHING,			/* there was nothing to commit yet: wait for more */
 	EDW_RUN_EXCLUSIVE,			/* run again, alone */
+	EDW_RUN_AGAIN,				/* run again: messages turned out to be dead */
 	EDW_RUN_REASSIGN,			/* stored offsets are not what was read from */
 	EDW_RUN_STALL				/* pipeline->stall says why */
 } EdwRunResult;
@@ -165,6 +168,7 @@ struct EdwPipeline
 	long		retry_delay;	/* ms */
 	double		window_messages;	/* the breaker's */
 	double		window_dead;
+	char		last_dead[256]; /* why the last message died */
 
 	TimestampTz next_ends;		/* when to ask for the partitions' ends */
 	TimestampTz next_prune;

@@ -250,6 +250,7 @@ run_batch(EdwPipeline *pipeline)
 			break;
 		case EDW_RUN_STALL:
 			return EDW_STEP_STALLED;
+		case EDW_RUN_AGAIN:
 		case EDW_RUN_COMMIT:
 			break;
 	}

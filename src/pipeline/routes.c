@@ -120,6 +120,7 @@ EdwTopicPrepare(EdwPipeline *pipeline, EdwPartition *partition)
 {
 	EdwTopic   *topic = partition->topic;
 
+	pipeline->phase = EDW_PHASE_OTHER;	/* what fails now is no message's fault */
 	if (topic == NULL)
 	{
 		topic = find_topic(pipeline, partition->topic_name);

@@ -71,11 +71,23 @@ lock_offsets(EdwPipeline *pipeline)
 		partition->locked = true;
 		if (partition->state.next_offset < partition->expected)
 			return EDW_RUN_REASSIGN;	/* somebody went back */
+		if (partition->state.next_offset > partition->expected)
+			EdwWaitingForget(pipeline->waiting);	/* who was here may have left dead letters */
 		partition->expected = partition->state.next_offset;
 		if (partition->state.next_offset > Max(partition->fetched, partition->reached))
 			return EDW_RUN_REASSIGN;	/* somebody is far ahead */
 	}
 	return EDW_RUN_COMMIT;
+}
+
+/* The epoch that a message is in whose change is unknown. */
+static int32
+epoch_at(const EdwOffsetState *state, int64 offset)
+{
+	EdwChange	unknown = {0};
+
+	return offset < state->seen_offset ?
+		EdwEpochStartsFind(&state->starts, &state->epoch, &unknown, offset) : state->epoch.epoch;
 }
 
 /* Put a message to the dead letters; mark says why. */
@@ -84,6 +96,7 @@ bury(EdwPipeline *pipeline, int index, EdwTopic *topic, const EdwDeadMark *mark)
 {
 	EdwDeadLetterStore(pipeline->stream, pipeline->source, &pipeline->messages[index], mark);
 	EdwHistoryDead(pipeline, topic, mark);
+	strlcpy(pipeline->last_dead, mark->message, sizeof(pipeline->last_dead));
 	if (mark->row_key != NULL)
 		EdwWaitingAdd(pipeline->waiting, mark->mapping_id, mark->row_key, mark->row_key_len);
 }
@@ -97,6 +110,7 @@ bury_bad(EdwPipeline *pipeline, int index, EdwTopic *topic, const EdwReason *rea
 		.sqlerrcode = reason->sqlerrcode,
 		.message = reason->detail,
 		.hint = reason->hint[0] != '\0' ? reason->hint : NULL,
+		.epoch = epoch_at(&pipeline->held[index].partition->state, pipeline->messages[index].offset),
 	};
 
 	bury(pipeline, index, topic, &mark);
@@ -174,7 +188,7 @@ is_newest(const EdwOffsetState *state, const EdwChange *change)
 }
 
 /*
- * Fill in the key and epoch of the row that a message is about, for the mark's mapping. In a
+ * Fill in the key of the row that a message is about, for the mark's mapping. In a
  * transaction of the caller's; raises what decoding raises.
  */
 void
@@ -186,7 +200,6 @@ EdwRunFindKey(EdwPipeline *pipeline, int index, EdwDeadMark *mark)
 	EdwReason	reason;
 	StringInfoData key;
 
-	mark->epoch = partition->state.epoch.epoch;
 	EdwRoutesStartBatch(pipeline);
 	topic = EdwTopicPrepare(pipeline, partition);
 	initStringInfo(&key);
@@ -256,6 +269,8 @@ add_message(EdwPipeline *pipeline, EdwBatch *batch, int index)
 	if (held->dead != NULL)
 	{
 		held->partition->state.last_delete_len = -1;
+		if (held->dead->epoch == 0)
+			held->dead->epoch = epoch_at(&held->partition->state, message->offset);
 		bury(pipeline, index, topic, held->dead);
 		return true;
 	}
@@ -286,6 +301,7 @@ add_message(EdwPipeline *pipeline, EdwBatch *batch, int index)
 		return false;
 	if (!assign_epoch(pipeline, held->partition, &topic->change, message->offset, &epoch, &position))
 		return false;
+	held->epoch = epoch;
 	note_times(pipeline, message, &topic->change);
 	add_event(pipeline, batch, index, topic, epoch, &position);
 	return true;
@@ -301,7 +317,7 @@ add_messages(EdwPipeline *pipeline, EdwBatch *batch, int prefix)
 	{
 		EdwHeld    *held = &pipeline->held[i];
 
-		if (!held->taken || (prefix >= 0 && seen++ >= prefix))
+		if (!held->taken || (prefix >= 0 && held->partition->searched && seen++ >= prefix))
 			continue;
 		if ((i & 1023) == 0)
 			CHECK_FOR_INTERRUPTS();
@@ -328,13 +344,55 @@ bury_rejects(EdwPipeline *pipeline, const EdwApplyResult *applied)
 			.sqlerrcode = reject->sqlerrcode,
 			.message = reject->message_text,
 			.mapping_id = reject->target->def->mapping_id,
-			.epoch = partition->state.epoch.epoch,
+			.epoch = pipeline->held[reject->message].epoch,
 			.row_key = reject->key,
 			.row_key_len = reject->key_len,
 		};
 
 		bury(pipeline, reject->message, partition->topic, &mark);
 	}
+}
+
+static EdwDeadMark *
+keep_reject(EdwPipeline *pipeline, const EdwReject *reject)
+{
+	EdwDeadMark *mark = MemoryContextAllocZero(pipeline->context, sizeof(EdwDeadMark));
+
+	mark->stage = "apply";
+	mark->reason = reject->reason;
+	mark->sqlerrcode = reject->sqlerrcode;
+	mark->message = MemoryContextStrdup(pipeline->context, reject->message_text);
+	mark->mapping_id = reject->target->def->mapping_id;
+	mark->epoch = pipeline->held[reject->message].epoch;
+	if (reject->key != NULL)
+	{
+		mark->row_key_len = reject->key_len;
+		mark->row_key = memcpy(MemoryContextAlloc(pipeline->context, reject->key_len + 1),
+							   reject->key, reject->key_len);
+	}
+	return mark;
+}
+
+/*
+ * A dead letter is applied to none of the tables that its topic goes to, else a retry would append it
+ * twice to one of them. So what one of several rejects is dead for all; true: it was not yet.
+ */
+static bool
+spread_rejects(EdwPipeline *pipeline, const EdwApplyResult *applied)
+{
+	bool		found = false;
+
+	for (int i = 0; i < applied->nrejects; i++)
+	{
+		const EdwReject *reject = &applied->rejects[i];
+		EdwHeld    *held = &pipeline->held[reject->message];
+
+		if (held->dead != NULL || held->partition->topic->route->ntargets < 2)
+			continue;
+		held->dead = keep_reject(pipeline, reject);
+		found = true;
+	}
+	return found;
 }
 
 static void
@@ -375,6 +433,26 @@ start_stats(EdwPipeline *pipeline)
 	pipeline->stats.kafka_times = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * (pipeline->nheld + 1));
 }
 
+/*
+ * Dead letters that a seek() brought back end here: what is still wrong with one opens it again, and
+ * one that is applied now must not be retried once more.
+ */
+static void
+close_read_again(EdwPipeline *pipeline)
+{
+	for (int i = 0; i < pipeline->nheld; i++)
+	{
+		EdwPartition *partition = pipeline->held[i].partition;
+		int64		offset = pipeline->messages[i].offset;
+
+		if (!pipeline->held[i].taken || offset < partition->state.next_offset ||
+			offset >= partition->state.seen_offset)
+			continue;
+		if (EdwDeadLetterClose(pipeline->stream, partition->topic_name, partition->number, offset))
+			EdwWaitingForget(pipeline->waiting);
+	}
+}
+
 /* Everything between the choice of messages and the commit. */
 static EdwRunResult
 apply_chosen(EdwPipeline *pipeline, int prefix)
@@ -385,6 +463,7 @@ apply_chosen(EdwPipeline *pipeline, int prefix)
 
 	if (result != EDW_RUN_COMMIT)
 		return result;
+	close_read_again(pipeline);
 	EdwWaitingRefresh(pipeline->waiting);
 	batch = EdwBatchCreate();
 	if (!add_messages(pipeline, batch, prefix))
@@ -396,6 +475,8 @@ apply_chosen(EdwPipeline *pipeline, int prefix)
 	pipeline->stats.applied = EdwApplyBatch(batch, pipeline->def->workers, pipeline->exclusive);
 	if (pipeline->stats.applied->need_exclusive && !pipeline->exclusive)
 		return EDW_RUN_EXCLUSIVE;
+	if (prefix < 0 && spread_rejects(pipeline, pipeline->stats.applied))
+		return EDW_RUN_AGAIN;
 	bury_rejects(pipeline, pipeline->stats.applied);
 	fire_deferred_triggers();
 	pipeline->stats.apply_us = now_us() - started;
@@ -429,8 +510,8 @@ describe_context(void *arg)
 }
 
 /*
- * Apply the next batch; with prefix >= 0 only its first messages, to see whether they can
- * be applied. The caller commits on COMMIT and aborts on everything else.
+ * Apply the next batch; with prefix >= 0 only the first messages of the partitions that are
+ * searched, and all of the others, to see whether they can be applied. The caller commits on COMMIT and aborts on everything else.
  */
 EdwRunResult
 EdwRunBatch(EdwPipeline *pipeline, int prefix)

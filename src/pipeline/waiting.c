@@ -184,6 +184,32 @@ replaces_row(const EdwRoute *route, const EdwChange *change)
 	return true;
 }
 
+/*
+ * Does the change leave the target alone, or add to it? Then nothing that came before is void, and
+ * nothing has to wait for it.
+ */
+static bool
+stands_alone(const EdwTarget *target, const EdwChange *change)
+{
+	const EdwMappingDef *def = target->def;
+
+	return def->apply == EDW_APPLY_APPEND ||
+		(def->on_delete == EDW_DELETE_IGNORE &&
+		 (change->op == EDW_OP_DELETE || change->op == EDW_OP_TOMBSTONE));
+}
+
+/* May a complete event of its row void a dead letter? Not what it may leave undone. */
+static bool
+may_supersede(const EdwRoute *route, const EdwTarget *target)
+{
+	if (target->filter != NULL && target->def->on_delete == EDW_DELETE_IGNORE)
+		return false;
+	for (int i = 0; i < route->ntargets; i++)
+		if (route->targets[i]->def->apply == EDW_APPLY_APPEND)
+			return false;
+	return true;
+}
+
 static void
 mark_waiting(EdwDeadMark *mark, const EdwTarget *target, StringInfo key)
 {
@@ -223,7 +249,7 @@ EdwWaitingMeets(EdwWaiting *waiting, EdwRoute *route, const EdwChange *change,
 		int32		mapping_id = target->def->mapping_id;
 		uint64		hash;
 
-		if (!EdwWaitingRowKey(route, target, change, &key))
+		if (stands_alone(target, change) || !EdwWaitingRowKey(route, target, change, &key))
 			continue;
 		hash = key_hash(mapping_id, key.data, key.len);
 		if (hash_search(waiting->keys, &hash, HASH_FIND, NULL) == NULL)
@@ -233,7 +259,7 @@ EdwWaitingMeets(EdwWaiting *waiting, EdwRoute *route, const EdwChange *change,
 			mark_waiting(mark, target, &key);
 			return true;
 		}
-		if (newest)
+		if (newest && may_supersede(route, target))
 			note_superseded(waiting, mapping_id, &key, hash);
 	}
 	return false;
