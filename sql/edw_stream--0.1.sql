@@ -4,6 +4,22 @@
 \echo Use "CREATE EXTENSION edw_stream" to load this file. \quit
 
 /*
+ * A schema of this name that somebody made before would be used, and with it the functions that
+ * he has put there: views and routines below could call them with the rights of their users.
+ */
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_catalog.pg_namespace n, pg_catalog.pg_roles r
+		WHERE n.nspname OPERATOR(pg_catalog.=) 'edw_stream'::pg_catalog.name
+			AND r.rolname OPERATOR(pg_catalog.=) current_user
+			AND n.nspowner OPERATOR(pg_catalog.<>) r.oid) THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+			MESSAGE = 'schema "edw_stream" exists already and belongs to somebody else',
+			HINT = 'Drop or rename it: CREATE EXTENSION makes the schema itself.';
+	END IF;
+END $$;
+
+/*
  * Tables
  *
  * All are written by the extension's C code alone, as the extension's owner. Users
