@@ -34,6 +34,12 @@ static EdwStatement clear_stall = {
 	1, {TEXTOID}, NULL
 };
 
+static EdwStatement find_reach = {
+	"SELECT 1 FROM edw_stream.inbox_partition"
+	" WHERE stream = $1 AND topic = $2 AND partition = $3 AND next_offset >= $4",
+	4, {TEXTOID, TEXTOID, INT4OID, INT8OID}, NULL
+};
+
 /* A stream that was stalled may go on. */
 static void
 clear_stalled(const char *stream)
@@ -148,6 +154,33 @@ edw_stream_push(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(offset);
 }
 
+/*
+ * An offset behind the inbox's end would swallow what is pushed next. Kafka's end is not known
+ * here; there the worker finds the offset out of range and stalls (K3).
+ */
+static void
+check_inbox_reaches(const char *stream, const char *topic, int32 partition, int64 offset)
+{
+	EdwSql		sql;
+	Datum		args[4];
+	bool		reaches;
+
+	EdwSqlStart(&sql);
+	args[0] = CStringGetTextDatum(stream);
+	args[1] = CStringGetTextDatum(topic);
+	args[2] = Int32GetDatum(partition);
+	args[3] = Int64GetDatum(offset);
+	reaches = offset == 0 || EdwSqlRun(&find_reach, args, NULL) > 0;
+	EdwSqlFinish(&sql);
+	if (!reaches)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("offset %lld lies behind the end of partition %d of topic \"%s\"",
+						(long long) offset, partition, topic),
+				 errdetail("Messages that are pushed next would be skipped."),
+				 errhint("The view edw_stream.partitions shows the end.")));
+}
+
 Datum
 edw_stream_seek(PG_FUNCTION_ARGS)
 {
@@ -172,6 +205,8 @@ edw_stream_seek(PG_FUNCTION_ARGS)
 				 errmsg("stream \"%s\" has not read from partition %d of topic \"%s\" yet",
 						stream, partition, topic),
 				 errhint("The view edw_stream.partitions lists what it reads.")));
+	if (def->server == NULL)
+		check_inbox_reaches(stream, topic, partition, offset);
 	clear_stalled(stream);
 	EdwSignalStreamsChanged();
 	PG_RETURN_VOID();

@@ -168,6 +168,9 @@ SELECT edw_stream.push('pb_skip', 'pb_a', NULL, '{}', headers => '"x"');
 SELECT edw_stream.seek('pb_skip', 'pb_a', 0, -1);
 SELECT edw_stream.seek('pb_skip', 'pb_a', 7, 0);
 SELECT edw_stream.seek('pb_skip', 'nothing', 0, 0);
+-- … nor behind the end of the inbox, where it would swallow what comes next (H1)
+SELECT edw_stream.seek('pb_skip', 'pb_a', 0, 1000000);
+SELECT edw_stream.seek('pb_skip', 'pb_a', 0, (SELECT end_offset FROM edw_stream.partitions WHERE stream = 'pb_skip' AND topic = 'pb_a'));
 SELECT * FROM edw_stream.retry_dead_letters(NULL);
 SELECT * FROM edw_stream.retry_dead_letters('nowhere');
 SELECT * FROM edw_stream.retry_dead_letters('pb_skip');
