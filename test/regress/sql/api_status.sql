@@ -41,7 +41,7 @@ SELECT edw_stream.wait_for('s', '3 min');
 SELECT * FROM edw_stream.skipped;
 
 -- a worker is seen in pg_stat_activity
-SELECT backend_type, application_name, usename = current_user FROM pg_stat_activity WHERE backend_type LIKE 'edw_stream worker%';
+SELECT backend_type, application_name, usename = current_user FROM pg_stat_activity WHERE backend_type LIKE 'edw_stream worker%' AND datname = current_database();
 
 SELECT edw_stream.pause('s');
 SELECT pg_temp.until($$SELECT processes = 0 FROM edw_stream.streams$$);
