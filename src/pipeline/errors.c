@@ -467,6 +467,12 @@ handle_data_error(EdwPipeline *pipeline, ErrorData *error)
 	}
 	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && pipeline->unique_failures++ == 0)
 		return EdwErrorsRetry(pipeline, error->message);	/* G1 */
+	if (error->sqlerrcode == ERRCODE_TOO_MANY_COLUMNS && pipeline->limit > 1)
+	{
+		/* rows that lack different columns take one more for each; alone a row needs none */
+		pipeline->limit = 1;
+		return EDW_STEP_MORE;
+	}
 	if (count_taken(pipeline) > SEARCH_LIMIT && pipeline->limit > SEARCH_LIMIT)
 	{
 		pipeline->limit = SEARCH_LIMIT;

@@ -27,6 +27,12 @@ static EdwStatement lock_one = {
 	3, {TEXTOID, TEXTOID, INT4OID}, NULL
 };
 
+static EdwStatement lock_all = {
+	"SELECT 1 FROM edw_stream.partition_offset WHERE stream = $1"
+	" ORDER BY topic COLLATE \"C\", partition FOR NO KEY UPDATE",
+	1, {TEXTOID}, NULL
+};
+
 static EdwStatement store_one = {
 	"UPDATE edw_stream.partition_offset SET next_offset = $4, epoch = $5, streaming = $6,"
 	" identity = $7, max_position = $8, max_source_ts = $9, last_delete = $10,"
@@ -197,6 +203,18 @@ EdwOffsetLock(const char *stream, const char *topic, int32 partition,
 		read_state(&sql, state);
 	EdwSqlFinish(&sql);
 	return found;
+}
+
+void
+EdwOffsetsLockAll(const char *stream)
+{
+	EdwSql		sql;
+	Datum		args[1];
+
+	EdwSqlStart(&sql);
+	args[0] = CStringGetTextDatum(stream);
+	(void) EdwSqlRun(&lock_all, args, NULL);
+	EdwSqlFinish(&sql);
 }
 
 void

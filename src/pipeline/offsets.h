@@ -46,6 +46,9 @@ extern List *EdwOffsetsLoadLatest(const char *stream);
 extern bool EdwOffsetLock(const char *stream, const char *topic, int32 partition,
 						  EdwOffsetState *state);
 
+/* Lock the offsets of all partitions: no batch of the stream runs until the transaction ends. */
+extern void EdwOffsetsLockAll(const char *stream);
+
 /* Write a locked row. */
 extern void EdwOffsetStore(const char *stream, const char *topic, int32 partition,
 						   const EdwOffsetState *state);

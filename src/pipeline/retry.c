@@ -6,6 +6,10 @@
  * a subtransaction of its own: one that fails again stays, with its new error. They go
  * through the same decoder, batch and guard as everything else, with the epoch
  * that they had, so that a newer row is never taken back: such a letter ends as superseded.
+ *
+ * Locks, before the letters are read: the stream's row and all its offsets, until the caller's
+ * transaction ends. A batch beside this may be deleting the very row that a letter would bring
+ * back, with a tombstone that nobody else sees yet.
  */
 #include "postgres.h"
 
@@ -391,6 +395,7 @@ open_bare(const char *stream)
 	EdwStreamDef *def = EdwStreamLoadOwned(stream, "FOR NO KEY UPDATE");
 	EdwPipeline *pipeline = EdwPipelineOpen(stream, -1, EDW_PIPELINE_SESSION);
 
+	EdwOffsetsLockAll(stream);
 	pipeline->def = def;
 	pipeline->mappings = EdwMappingLoadAll(stream);
 	pipeline->source = &stored_source;

@@ -84,5 +84,17 @@ SELECT string_agg(id::text, ' ' ORDER BY id) FROM parent;
 SELECT string_agg(id::text, ' ' ORDER BY id) FROM child;
 SELECT topic, kafka_offset, reason FROM edw_stream.dead_letter WHERE stream = 'pl_fk' ORDER BY 1, 2;
 
+-- Events that lack different columns of a wide table go one by one where one statement cannot hold them all.
+DO $$ BEGIN
+	EXECUTE (SELECT format('CREATE TABLE wide (id int PRIMARY KEY, %s)', string_agg('c' || i || ' int', ',')) FROM generate_series(1, 1500) i);
+END $$;
+SELECT edw_stream.create_stream('pl_wide', NULL, '{t}', 'json');
+SELECT edw_stream.map_table('pl_wide', 'wide', 't');
+SELECT count(edw_stream.push('pl_wide', 't', NULL, (SELECT jsonb_object_agg('c' || i, n) || jsonb_build_object('id', n)
+	FROM generate_series(n, 1500, 2) i)::text)) FROM generate_series(1, 2) n;
+CALL edw_stream.drain('pl_wide');
+SELECT id, c1, c2, c1499, c1500 FROM wide ORDER BY id;
+SELECT count(*) FROM letters('pl_wide');
+
 SELECT edw_stream.drop_stream(name) FROM edw_stream.stream WHERE name LIKE 'pl\_%';
 DROP SCHEMA pl CASCADE;
