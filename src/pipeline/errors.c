@@ -4,8 +4,7 @@
  *
  * Called after the failed transaction was aborted. Data errors are traced to the message that
  * caused them: at once when it was being decoded or mapped, else by shrinking
- * the batch and then searching for the smallest prefix that fails, each try in a transaction
- * that is rolled back. The culprit is only marked; the next run of the
+ * the batch and then by search.c. The culprit is only marked; the next run of the
  * batch puts it to the dead letters in the commit that applies the rest.
  */
 #include "postgres.h"
@@ -14,7 +13,6 @@
 #include "edw_stream.h"
 #include "miscadmin.h"
 #include "pipeline/internal.h"
-#include "pipeline/waiting.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "worker/database.h"
@@ -183,8 +181,8 @@ EdwErrorsBatchCommitted(EdwPipeline *pipeline)
 }
 
 /* The mapping of a topic whose target a constraint's error names; 0 when it names none. */
-static int32
-mapping_named(EdwTopic *topic, const ErrorData *error)
+int32
+EdwErrorsNamedMapping(EdwTopic *topic, const ErrorData *error)
 {
 	if (topic == NULL || topic->route == NULL)
 		return 0;
@@ -206,7 +204,7 @@ mapping_of(EdwTopic *topic, const ErrorData *error)
 {
 	if (topic != NULL && topic->route != NULL && topic->route->ntargets == 1)
 		return topic->route->targets[0]->def->mapping_id;
-	return mapping_named(topic, error);
+	return EdwErrorsNamedMapping(topic, error);
 }
 
 static char *
@@ -245,8 +243,8 @@ find_row_key(EdwPipeline *pipeline, int index, EdwDeadMark *mark)
 }
 
 /* Mark a held message as poison. */
-static EdwStepResult
-mark_dead(EdwPipeline *pipeline, int index, const char *stage, const ErrorData *error)
+EdwStepResult
+EdwErrorsMarkDead(EdwPipeline *pipeline, int index, const char *stage, const ErrorData *error)
 {
 	EdwHeld    *held = &pipeline->held[index];
 	EdwDeadMark *mark;
@@ -273,168 +271,6 @@ mark_dead(EdwPipeline *pipeline, int index, const char *stage, const ErrorData *
 	return EDW_STEP_MORE;
 }
 
-/*
- * Search the partitions whose topics go to a mapping's target; 0: all. The others' messages
- * are always there then, so that a row is not blamed for what a shorter batch lacks,
- * such as its parent from another topic.
- */
-static void
-search_partitions(EdwPipeline *pipeline, int32 mapping_id)
-{
-	for (int i = 0; i < pipeline->npartitions; i++)
-	{
-		EdwPartition *partition = &pipeline->partitions[i];
-		ListCell   *lc;
-
-		partition->searched = mapping_id == 0;
-		foreach(lc, pipeline->mappings)
-		{
-			const EdwMappingDef *def = lfirst(lc);
-
-			if (def->mapping_id == mapping_id && EdwMappingMatchesTopic(def, partition->topic_name))
-				partition->searched = true;
-		}
-	}
-}
-
-static int
-count_taken(EdwPipeline *pipeline)
-{
-	int			n = 0;
-
-	for (int i = 0; i < pipeline->nheld; i++)
-		n += pipeline->held[i].taken ? 1 : 0;
-	return n;
-}
-
-static bool
-is_searched(const EdwHeld *held)
-{
-	return held->taken && held->partition->searched;
-}
-
-static int
-count_searched(EdwPipeline *pipeline)
-{
-	int			n = 0;
-
-	for (int i = 0; i < pipeline->nheld; i++)
-		n += is_searched(&pipeline->held[i]) ? 1 : 0;
-	return n;
-}
-
-/* The held message that is the n-th (from 1) of those searched. */
-static int
-nth_searched(EdwPipeline *pipeline, int n)
-{
-	for (int i = 0; i < pipeline->nheld; i++)
-		if (is_searched(&pipeline->held[i]) && --n == 0)
-			return i;
-	return -1;
-}
-
-/*
- * Try a prefix of the batch in a transaction that is rolled back; NULL if it can be applied. *step
- * says how far it came: the mapping whose target refused, in their order.
- */
-static ErrorData *
-try_prefix(EdwPipeline *pipeline, int prefix, int32 *step)
-{
-	ErrorData  *volatile error = NULL;
-	MemoryContext context = CurrentMemoryContext;
-
-	EdwWaitingForget(pipeline->waiting);	/* what the try before noted was rolled back */
-	PG_TRY();
-	{
-		EdwXactBegin(&pipeline->xact);
-		(void) EdwRunBatch(pipeline, prefix);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-	*step = pipeline->phase != EDW_PHASE_APPLY ? 0 :
-		EdwApplyCurrent() == 0 ? PG_INT32_MAX : EdwApplyCurrent();
-	EdwXactAbort(&pipeline->xact);
-	pipeline->reload = true;	/* what it noted about fields was rolled back */
-	return error;
-}
-
-/* The mapping whose target an ERROR at the end of the batch names; 0 when it names none. */
-static int32
-find_named(EdwPipeline *pipeline, const ErrorData *error)
-{
-	int32		mapping_id = 0;
-
-	for (int i = 0; i < pipeline->npartitions && mapping_id == 0; i++)
-		mapping_id = mapping_named(pipeline->partitions[i].topic, error);
-	return mapping_id;
-}
-
-/*
- * Between a prefix that can be applied and one that cannot, find the first message that makes the
- * difference. A try that came further than the batch did failed only for what it lacked.
- */
-static EdwStepResult
-search_between(EdwPipeline *pipeline, ErrorData *error, int32 reached)
-{
-	int			good = 0;
-	int			bad = count_searched(pipeline);
-
-	while (bad - good > 1)
-	{
-		int			middle = (good + bad) / 2;
-		int32		step;
-		ErrorData  *now;
-
-		CHECK_FOR_INTERRUPTS();
-		now = try_prefix(pipeline, middle, &step);
-		if (now != NULL && classify(now->sqlerrcode) != EDW_ERROR_DATA)
-			return EdwErrorsHandle(pipeline, now);
-		if (now == NULL || step > reached)
-			good = middle;
-		else
-		{
-			bad = middle;
-			error = now;
-		}
-	}
-	return mark_dead(pipeline, nth_searched(pipeline, bad), "apply", error);
-}
-
-/* Find the message that makes the batch fail. */
-static EdwStepResult
-search_culprit(EdwPipeline *pipeline)
-{
-	ErrorData  *error;
-	ErrorData  *now;
-	int32		reached;
-	int32		step;
-	int32		mapping_id;
-
-	search_partitions(pipeline, 0);
-	error = try_prefix(pipeline, count_taken(pipeline), &reached);
-	if (error == NULL)
-		return EDW_STEP_MORE;	/* it was not the data after all */
-	if (classify(error->sqlerrcode) != EDW_ERROR_DATA)
-		return EdwErrorsHandle(pipeline, error);
-	mapping_id = reached == PG_INT32_MAX ? find_named(pipeline, error) : reached;
-	if (mapping_id != 0)
-	{
-		/* is it a message of that target at all? */
-		search_partitions(pipeline, mapping_id);
-		now = try_prefix(pipeline, 0, &step);
-		if (now != NULL && classify(now->sqlerrcode) != EDW_ERROR_DATA)
-			return EdwErrorsHandle(pipeline, now);
-		if (now != NULL && step <= reached)
-			search_partitions(pipeline, 0);
-	}
-	return search_between(pipeline, error, reached);
-}
-
 /* What to do about a stall whose error gives no hint of its own (H2). */
 static const char *
 stall_hint(int code)
@@ -458,7 +294,7 @@ handle_data_error(EdwPipeline *pipeline, ErrorData *error)
 	int			current = pipeline->current;
 
 	if (pipeline->phase == EDW_PHASE_MESSAGE && current >= 0)
-		return mark_dead(pipeline, current, "map", error);
+		return EdwErrorsMarkDead(pipeline, current, "map", error);
 	if (pipeline->phase != EDW_PHASE_APPLY)
 	{
 		EdwPipelineSetStall(pipeline, "internal_error", stall_hint(ERRCODE_INTERNAL_ERROR),
@@ -473,12 +309,12 @@ handle_data_error(EdwPipeline *pipeline, ErrorData *error)
 		pipeline->limit = 1;
 		return EDW_STEP_MORE;
 	}
-	if (count_taken(pipeline) > SEARCH_LIMIT && pipeline->limit > SEARCH_LIMIT)
+	if (EdwSearchSize(pipeline) > SEARCH_LIMIT && pipeline->limit > SEARCH_LIMIT)
 	{
 		pipeline->limit = SEARCH_LIMIT;
 		return EDW_STEP_MORE;
 	}
-	return search_culprit(pipeline);
+	return EdwSearchCulprit(pipeline);
 }
 
 /* Is there no extension any more, or none of ours? */

@@ -45,7 +45,7 @@ typedef struct EdwPartition
 	bool		behind_transaction; /* last_error says that an open transaction holds it back */
 	int			held;			/* messages of it that are held */
 	bool		seen;			/* scratch of held.c */
-	bool		searched;		/* scratch of errors.c: a prefix cuts it short */
+	bool		searched;		/* scratch of search.c: a prefix cuts it short */
 
 	/* while a batch runs */
 	bool		locked;
@@ -222,7 +222,14 @@ extern void EdwErrorsBatchCommitted(EdwPipeline *pipeline);
 extern bool EdwErrorsMustRethrow(int code);
 extern bool EdwErrorsAreOfData(int code);
 extern const char *EdwErrorsDataReason(int code);
+extern EdwStepResult EdwErrorsMarkDead(EdwPipeline *pipeline, int index, const char *stage,
+									   const ErrorData *error);
+extern int32 EdwErrorsNamedMapping(EdwTopic *topic, const ErrorData *error);
 extern void EdwErrorsNote(const char *message);
+
+/* search.c: the poison message of a batch */
+extern int	EdwSearchSize(EdwPipeline *pipeline);
+extern EdwStepResult EdwSearchCulprit(EdwPipeline *pipeline);
 
 /* history.c */
 extern void EdwHistoryStart(EdwPipeline *pipeline);
