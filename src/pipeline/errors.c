@@ -250,6 +250,8 @@ EdwErrorsMarkDead(EdwPipeline *pipeline, int index, const char *stage, const Err
 	EdwDeadMark *mark;
 	int			marked = 1;
 
+	if (held->dead != NULL)
+		return EdwErrorsRetry(pipeline, error->message);	/* it is left out already */
 	mark = MemoryContextAllocZero(pipeline->context, sizeof(EdwDeadMark));
 	mark->stage = stage;
 	mark->reason = EdwErrorsDataReason(error->sqlerrcode);
