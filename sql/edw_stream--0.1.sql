@@ -6,13 +6,15 @@
 /*
  * A schema of this name that somebody made before would be used, and with it the functions that
  * he has put there: views and routines below could call them with the rights of their users.
+ * One that a superuser made (DROP EXTENSION leaves it) is trusted.
  */
 DO $$
 BEGIN
 	IF EXISTS (SELECT FROM pg_catalog.pg_namespace n, pg_catalog.pg_roles r
 		WHERE n.nspname OPERATOR(pg_catalog.=) 'edw_stream'::pg_catalog.name
-			AND r.rolname OPERATOR(pg_catalog.=) current_user
-			AND n.nspowner OPERATOR(pg_catalog.<>) r.oid) THEN
+			AND r.oid OPERATOR(pg_catalog.=) n.nspowner
+			AND r.rolname OPERATOR(pg_catalog.<>) current_user
+			AND NOT r.rolsuper) THEN
 		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
 			MESSAGE = 'schema "edw_stream" exists already and belongs to somebody else',
 			HINT = 'Drop or rename it: CREATE EXTENSION makes the schema itself.';
