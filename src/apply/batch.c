@@ -32,12 +32,6 @@ EdwBatchCreate(void)
 	return batch;
 }
 
-Size
-EdwBatchMemory(EdwBatch *batch)
-{
-	return MemoryContextMemAllocated(batch->context, true);
-}
-
 void *
 EdwBatchAlloc(EdwBatch *batch, Size size)
 {

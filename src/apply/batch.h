@@ -63,7 +63,4 @@ extern void EdwBatchAdd(EdwBatch *batch, EdwRoute *route, int message, int32 par
 						const EdwChange *change, const EdwFullPosition *position,
 						int32 epoch, bool pairs_with_delete);
 
-/* for tests and adaptive batching: bytes held */
-extern Size EdwBatchMemory(EdwBatch *batch);
-
 #endif							/* EDW_APPLY_BATCH_H */

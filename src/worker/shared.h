@@ -143,9 +143,6 @@ extern void EdwSlotStop(EdwSlot *slot);
 extern bool EdwDatabaseIsBlocked(Oid database);
 extern void EdwMarkChanged(Oid database);
 
-/* Mark a database as changed and wake the launcher. Takes the lock. */
-extern void EdwDatabaseChanged(Oid database);
-
 /* Set the launcher's latch. The lock may be held or not. */
 extern void EdwWakeLauncher(void);
 

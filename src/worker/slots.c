@@ -156,15 +156,6 @@ EdwMarkChanged(Oid database)
 		EdwSharedState->all_changed = true;
 }
 
-void
-EdwDatabaseChanged(Oid database)
-{
-	LWLockAcquire(EdwSharedState->lock, LW_EXCLUSIVE);
-	EdwMarkChanged(database);
-	LWLockRelease(EdwSharedState->lock);
-	EdwWakeLauncher();
-}
-
 bool
 EdwDatabaseIsBlocked(Oid database)
 {
