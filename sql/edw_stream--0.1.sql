@@ -192,6 +192,59 @@ CREATE TABLE edw_stream.inbox (
 	PRIMARY KEY (stream, topic, partition, kafka_offset)
 );
 
+-- materialized views that are kept fresh: src/view
+CREATE TABLE edw_stream.view (
+	view regclass NOT NULL PRIMARY KEY,
+	view_name text NOT NULL,			-- as it was called when it was registered
+	partition_by name[] NOT NULL,		-- columns of the view
+	refresh text NOT NULL CHECK (refresh IN ('commit', 'deferred')),
+	options jsonb NOT NULL,
+	settings text NOT NULL,				-- what its query runs with: TimeZone …
+	reason text,						-- why it is not kept fresh, as a code; NULL: it is
+	message text,
+	hint text,
+	registered_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- which relations each of them reads
+CREATE TABLE edw_stream.view_base (
+	view regclass NOT NULL REFERENCES edw_stream.view ON DELETE CASCADE,
+	base regclass NOT NULL,
+	PRIMARY KEY (base, view)
+);
+
+-- what was done for a view; one HOT update per flush
+CREATE TABLE edw_stream.view_stat (
+	view regclass NOT NULL PRIMARY KEY REFERENCES edw_stream.view ON DELETE CASCADE,
+	refreshes bigint NOT NULL DEFAULT 0,
+	affected bigint NOT NULL DEFAULT 0,		-- partitions
+	refreshed bigint NOT NULL DEFAULT 0,	-- partitions, or groups by method delta
+	compared bigint NOT NULL DEFAULT 0,		-- rows
+	inserted bigint NOT NULL DEFAULT 0,
+	updated bigint NOT NULL DEFAULT 0,
+	deleted bigint NOT NULL DEFAULT 0,
+	last_us bigint,
+	total_us bigint NOT NULL DEFAULT 0,
+	last_refresh timestamptz
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
+-- partitions of deferred views that wait for the refresher; append-only for writers (G3)
+CREATE TABLE edw_stream.view_pending (
+	id bigint GENERATED ALWAYS AS IDENTITY,
+	view regclass NOT NULL,
+	keys text[],						-- the partition, in partition_by's order; NULL: all
+	noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE INDEX ON edw_stream.view_pending (view);
+
+-- what method delta has to know of a group besides what the view shows
+CREATE TABLE edw_stream.view_group (
+	view regclass NOT NULL,
+	key bytea NOT NULL,					-- canonical bytes of the grouping columns
+	state numeric[] NOT NULL,
+	PRIMARY KEY (view, key)
+) WITH (fillfactor = 70);
+
 SELECT pg_catalog.pg_extension_config_dump('edw_stream.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('edw_stream.partition_offset', '');
 SELECT pg_catalog.pg_extension_config_dump('edw_stream.mapping', '');
@@ -203,6 +256,12 @@ SELECT pg_catalog.pg_extension_config_dump('edw_stream.dead_letter', '');
 SELECT pg_catalog.pg_extension_config_dump('edw_stream.dead_letter_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('edw_stream.inbox_partition', '');
 SELECT pg_catalog.pg_extension_config_dump('edw_stream.inbox', '');
+SELECT pg_catalog.pg_extension_config_dump('edw_stream.view', '');
+SELECT pg_catalog.pg_extension_config_dump('edw_stream.view_base', '');
+SELECT pg_catalog.pg_extension_config_dump('edw_stream.view_stat', '');
+SELECT pg_catalog.pg_extension_config_dump('edw_stream.view_pending', '');
+SELECT pg_catalog.pg_extension_config_dump('edw_stream.view_pending_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('edw_stream.view_group', '');
 
 /*
  * Connections
@@ -544,6 +603,16 @@ COMMENT ON TABLE edw_stream.inbox_partition IS
 	'Partitions of the embedded inbox and their next offsets.';
 COMMENT ON TABLE edw_stream.inbox IS
 	'Messages of the embedded inbox; consumed ones are kept for edw_stream.history_retention.';
+COMMENT ON TABLE edw_stream.view IS
+	'Registered materialized views. Read edw_stream.views instead.';
+COMMENT ON TABLE edw_stream.view_base IS
+	'Which relations a registered view reads.';
+COMMENT ON TABLE edw_stream.view_stat IS
+	'What was done to keep a registered view fresh.';
+COMMENT ON TABLE edw_stream.view_pending IS
+	'Partitions of deferred views that wait for their refresh.';
+COMMENT ON TABLE edw_stream.view_group IS
+	'Counts and sums of groups that a registered view itself does not show.';
 
 COMMENT ON FUNCTION edw_stream.create_stream(text, name, text[], text, name, text, int, jsonb) IS
 	'Creates a stream of change events from topics of a Kafka server, or of the embedded inbox (server NULL). It is paused.';
