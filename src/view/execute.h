@@ -8,6 +8,7 @@
 #include "tcop/dest.h"
 #include "utils/queryenvironment.h"
 #include "utils/snapshot.h"
+#include "utils/tuplestore.h"
 #include "view/definition.h"
 
 /*
