@@ -79,4 +79,29 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* 18 took execute_once from ExecutorRun; use this where executor/executor.h is included */
+#if PG_VERSION_NUM >= 180000
+#define EdwExecutorRun(desc)	ExecutorRun((desc), ForwardScanDirection, 0)
+#else
+#define EdwExecutorRun(desc)	ExecutorRun((desc), ForwardScanDirection, 0, true)
+#endif
+
+/* 16 made an update tell which indexes it concerns: those that only summarize can be the only ones */
+#if PG_VERSION_NUM >= 160000
+#define EdwUpdateIndexes	TU_UpdateIndexes
+#define EdwIndexInsert(relation, slot, estate) \
+	ExecInsertIndexTuples((relation), (slot), (estate), false, false, NULL, NIL, false)
+#define EdwIndexUpdate(relation, slot, estate, which) \
+	((which) == TU_None ? NIL : \
+	 ExecInsertIndexTuples((relation), (slot), (estate), true, false, NULL, NIL, \
+						   (which) == TU_Summarizing))
+#else
+#define EdwUpdateIndexes	bool
+#define EdwIndexInsert(relation, slot, estate) \
+	ExecInsertIndexTuples((relation), (slot), (estate), false, false, NULL, NIL)
+#define EdwIndexUpdate(relation, slot, estate, which) \
+	(!(which) ? NIL : \
+	 ExecInsertIndexTuples((relation), (slot), (estate), true, false, NULL, NIL))
+#endif
+
 #endif							/* EDW_COMPAT_H */

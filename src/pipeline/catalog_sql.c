@@ -26,11 +26,9 @@ EdwSqlFinish(EdwSql *sql)
 	MemoryContextSwitchTo(sql->caller);
 }
 
-static uint64
-execute(EdwStatement *statement, Datum *values, const char *nulls, bool read_only)
+static void
+prepare(EdwStatement *statement)
 {
-	int			result;
-
 	if (statement->plan == NULL)
 	{
 		SPIPlanPtr	plan = SPI_prepare(statement->text, statement->nargs, statement->types);
@@ -42,10 +40,21 @@ execute(EdwStatement *statement, Datum *values, const char *nulls, bool read_onl
 			elog(ERROR, "could not keep the plan of \"%s\"", statement->text);
 		statement->plan = plan;
 	}
-	result = SPI_execute_plan(statement->plan, values, nulls, read_only, 0);
+}
+
+static uint64
+finish(EdwStatement *statement, int result)
+{
 	if (result < 0)
 		elog(ERROR, "could not run \"%s\": %s", statement->text, SPI_result_code_string(result));
 	return SPI_processed;
+}
+
+static uint64
+execute(EdwStatement *statement, Datum *values, const char *nulls, bool read_only)
+{
+	prepare(statement);
+	return finish(statement, SPI_execute_plan(statement->plan, values, nulls, read_only, 0));
 }
 
 uint64
@@ -58,6 +67,14 @@ uint64
 EdwSqlLook(EdwStatement *statement, Datum *values)
 {
 	return execute(statement, values, NULL, true);
+}
+
+uint64
+EdwSqlRunUnder(EdwStatement *statement, Datum *values, Snapshot snapshot)
+{
+	prepare(statement);
+	return finish(statement, SPI_execute_snapshot(statement->plan, values, NULL, snapshot,
+												  InvalidSnapshot, false, true, 0));
 }
 
 Datum

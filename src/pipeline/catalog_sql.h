@@ -38,6 +38,9 @@ extern uint64 EdwSqlRun(EdwStatement *statement, Datum *values, const char *null
 /* Run a query under the active snapshot. */
 extern uint64 EdwSqlLook(EdwStatement *statement, Datum *values);
 
+/* Run under a snapshot of the caller's: newer than the transaction's own, if that is REPEATABLE READ. */
+extern uint64 EdwSqlRunUnder(EdwStatement *statement, Datum *values, Snapshot snapshot);
+
 /* Column (from 1) of a row of the last result; SPI's memory. */
 extern Datum EdwSqlGet(uint64 row, int column, bool *isnull);
 
