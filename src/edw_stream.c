@@ -10,6 +10,7 @@
 
 #include <limits.h>
 
+#include "apply/rows.h"
 #include "edw_stream.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -82,5 +83,6 @@ _PG_init(void)
 	define_limits();
 	define_retentions();
 	MarkGUCPrefixReserved(EDW_EXTENSION_NAME);
+	EdwRowsInit();
 	EdwWorkersInit();
 }

@@ -42,6 +42,7 @@ typedef struct Apply
 	bool		need_exclusive;
 	EdwTombstones *tombstones;
 	EdwEntry  **rows;			/* what MERGE gets, by number */
+	EdwFoldChange **changes;	/* … their final ones */
 	int			nrows;
 } Apply;
 
@@ -184,7 +185,7 @@ shape_of_rows(Apply *apply)
 	shape->upserts = shape->deletes = false;
 	for (int r = 0; r < apply->nrows; r++)
 	{
-		const EdwFoldChange *c = apply->rows[r]->final;
+		const EdwFoldChange *c = apply->changes[r];
 
 		if (c->op == 'd')
 			shape->deletes = true;
@@ -201,7 +202,7 @@ shape_of_rows(Apply *apply)
 		shape->written[i] = target->columns[i].is_key;
 	for (int r = 0; r < apply->nrows; r++)
 	{
-		const EdwFoldChange *c = apply->rows[r]->final;
+		const EdwFoldChange *c = apply->changes[r];
 
 		if (c->op == 'd')
 			continue;
@@ -230,10 +231,10 @@ find_bounds(Apply *apply, Oid *types, Datum *values)
 		Datum	   *greatest = &values[2 * b + 1];
 
 		types[2 * b] = types[2 * b + 1] = column->type;
-		*least = *greatest = apply->rows[0]->final->values[target->bounds[b]];
+		*least = *greatest = apply->changes[0]->values[target->bounds[b]];
 		for (int r = 1; r < apply->nrows; r++)
 		{
-			Datum		value = apply->rows[r]->final->values[target->bounds[b]];
+			Datum		value = apply->changes[r]->values[target->bounds[b]];
 
 			if (DatumGetInt32(FunctionCall2Coll(&entry->cmp_proc_finfo, column->collation, value, *least)) < 0)
 				*least = value;
@@ -256,15 +257,12 @@ run_statement(Apply *apply)
 
 	if (shape->bounded)
 		find_bounds(apply, types, values);
-	EdwRowsBegin(&rows, shape);
-	for (int r = 0; r < apply->nrows; r++)
-		EdwRowsAdd(&rows, r, apply->rows[r]->final);
-
 	guard.rows = apply->rows;
 	guard.nrows = apply->nrows;
 	guard.ncolumns = target->ncolumns;
 	guard.tombstones = apply->tombstones;
 	SPI_connect();
+	EdwRowsEnter(&rows, shape, apply->changes, apply->nrows);
 	SPI_register_relation(&rows.enr);
 	EdwGuardEnter(&guard);
 	PG_TRY();
@@ -276,10 +274,10 @@ run_statement(Apply *apply)
 	PG_FINALLY();
 	{
 		EdwGuardLeave(&guard);
+		EdwRowsLeave(&rows);
 	}
 	PG_END_TRY();
 	SPI_finish();
-	EdwRowsEnd(&rows);
 }
 
 /*
@@ -379,14 +377,17 @@ collect_rows(Apply *apply)
 		EdwResolveEntries(apply->batch, bt, apply->tombstones);
 	}
 	apply->rows = palloc_extended(Max(live, 1) * sizeof(EdwEntry *), MCXT_ALLOC_HUGE);
+	apply->changes = palloc_extended(Max(live, 1) * sizeof(EdwFoldChange *), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < bt->nentries; i++)
 	{
 		EdwEntry   *entry = bt->entries[i];
 
 		if (!entry->replay)
 			entry->final = &entry->live;
-		if (entry->final != NULL)
-			apply->rows[apply->nrows++] = entry;
+		if (entry->final == NULL)
+			continue;
+		apply->rows[apply->nrows] = entry;
+		apply->changes[apply->nrows++] = entry->final;
 	}
 }
 

@@ -79,19 +79,27 @@ static void
 read_stored(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry **waiting, int n)
 {
 	EdwShape   *shape = EdwShapeMake(bt->target);
+	EdwFoldChange **changes = EdwBatchAlloc(batch, n * sizeof(EdwFoldChange *));
 	EdwRows		rows;
 
 	for (int i = 0; i < bt->target->ncolumns; i++)
 		shape->written[i] = bt->target->columns[i].is_key;
-	EdwRowsBegin(&rows, shape);
 	for (int i = 0; i < n; i++)
-		EdwRowsAdd(&rows, i, &waiting[i]->live);
+		changes[i] = &waiting[i]->live;
 	SPI_connect();
+	EdwRowsEnter(&rows, shape, changes, n);
 	SPI_register_relation(&rows.enr);
-	SPI_execute(EdwStoredSql(bt->target), false, 0);
+	PG_TRY();
+	{
+		SPI_execute(EdwStoredSql(bt->target), false, 0);
+	}
+	PG_FINALLY();
+	{
+		EdwRowsLeave(&rows);
+	}
+	PG_END_TRY();
 	note_stored(batch, waiting, SPI_processed);
 	SPI_finish();
-	EdwRowsEnd(&rows);
 }
 
 /*

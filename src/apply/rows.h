@@ -8,22 +8,23 @@
 #include "apply/fold.h"
 #include "apply/merge_sql.h"
 #include "utils/queryenvironment.h"
-#include "utils/tuplestore.h"
 
 typedef struct EdwRows
 {
 	EphemeralNamedRelationData enr; /* for SPI_register_relation */
 	const EdwShape *shape;
-	TupleDesc	desc;
-	Tuplestorestate *store;
-	Datum	   *values;			/* scratch, one row */
-	bool	   *nulls;
-	bytea	   *seq;
+	EdwFoldChange **changes;	/* by _edw_row */
+	int			nrows;
+	struct EdwRows *outer;		/* a trigger that drains another stream */
 } EdwRows;
 
-/* Bounded by work_mem: what is over goes to disk. */
-extern void EdwRowsBegin(EdwRows *rows, const EdwShape *shape);
-extern void EdwRowsAdd(EdwRows *rows, int number, const EdwFoldChange *change);
-extern void EdwRowsEnd(EdwRows *rows);
+/* Make statements that are planned from now until EdwRowsLeave read these rows. */
+extern void EdwRowsEnter(EdwRows *rows, const EdwShape *shape, EdwFoldChange **changes, int nrows);
+
+/* In PG_FINALLY. */
+extern void EdwRowsLeave(EdwRows *rows);
+
+/* _PG_init: the hook that lets the planner read them. */
+extern void EdwRowsInit(void);
 
 #endif							/* EDW_APPLY_ROWS_H */
