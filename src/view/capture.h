@@ -27,11 +27,12 @@ typedef struct EdwCaptured
 	bool		all;			/* TRUNCATE, ATTACH …: everything may differ; rows tell nothing */
 	int64		old_rows;
 	int64		new_rows;
-	TupleDesc	desc;
+	TupleDesc	desc;			/* NULL when all */
 } EdwCaptured;
 
 /* A row that was deleted (sign -1) or inserted (1); an update is both. slot has the relation's shape. */
 extern void EdwCaptureRow(Relation rel, TupleTableSlot *slot, int sign);
+extern void EdwCaptureSlot(Oid relid, TupleTableSlot *slot, int sign);
 
 /* Everything in the relation may have changed. */
 extern void EdwCaptureAll(Oid relid);

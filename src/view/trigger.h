@@ -9,7 +9,7 @@
 #ifndef EDW_VIEW_TRIGGER_H
 #define EDW_VIEW_TRIGGER_H
 
-#include "postgres.h"
+#include "nodes/pg_list.h"
 
 /*
  * Put the triggers on a table and its partitions and children, where they are missing. The caller must
@@ -22,5 +22,11 @@ extern void EdwViewTriggersDrop(Oid relid);
 
 /* Are all there and enabled? If not, message says which table. */
 extern bool EdwViewTriggersIntact(Oid relid, char **message);
+
+/* Is it the name of one of them? */
+extern bool EdwViewTriggerIsOurs(const char *name);
+
+/* The tables (Oid) that a table is a partition or inheritance child of, at any distance. */
+extern List *EdwViewTablesAbove(Oid relid);
 
 #endif							/* EDW_VIEW_TRIGGER_H */

@@ -1,0 +1,352 @@
+/*
+ * trigger.c
+ *		The triggers on relations that registered views read: put there, taken away.
+ *
+ * A view that reads a table is concerned by DML on it, on what is below it (partitions, inheritance
+ * children) and on what is above it: a statement fires only the triggers of the table that it names. So all
+ * of these have them.
+ *
+ * Locks: ShareRowExclusiveLock to put triggers on, as CREATE TRIGGER does: it waits for all who
+ * write, so that no change slips past. AccessExclusiveLock to take them off, as DROP TRIGGER does.
+ */
+#include "postgres.h"
+
+#include "view/trigger.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "commands/trigger.h"
+#include "edw_stream.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_func.h"
+#include "pipeline/catalog_sql.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+static const struct
+{
+	const char *name;
+	int16		event;
+	bool		old_table;
+	bool		new_table;
+}			kinds[] = {
+	{"edw_stream_view_insert", TRIGGER_TYPE_INSERT, false, true},
+	{"edw_stream_view_update", TRIGGER_TYPE_UPDATE, true, true},
+	{"edw_stream_view_delete", TRIGGER_TYPE_DELETE, true, false},
+	{"edw_stream_view_truncate", TRIGGER_TYPE_TRUNCATE, false, false},
+};
+
+bool
+EdwViewTriggerIsOurs(const char *name)
+{
+	for (int i = 0; i < (int) lengthof(kinds); i++)
+		if (strcmp(kinds[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* The tables that a table is a partition or child of, at any distance. */
+List *
+EdwViewTablesAbove(Oid relid)
+{
+	List	   *result = NIL;
+	List	   *todo = list_make1_oid(relid);
+	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
+
+	while (todo != NIL)
+	{
+		ScanKeyData key;
+		SysScanDesc scan;
+		HeapTuple	tuple;
+
+		ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(linitial_oid(todo)));
+		todo = list_delete_first(todo);
+		scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+		while ((tuple = systable_getnext(scan)) != NULL)
+		{
+			Oid			parent = ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent;
+
+			if (list_member_oid(result, parent))
+				continue;
+			result = lappend_oid(result, parent);
+			todo = lappend_oid(todo, parent);
+		}
+		systable_endscan(scan);
+	}
+	table_close(inherits, AccessShareLock);
+	return result;
+}
+
+/* A table, what is below it and what is above it, each locked. */
+static List *
+tables_around(Oid relid, LOCKMODE lock)
+{
+	List	   *result = EdwViewTablesAbove(relid);
+	ListCell   *lc;
+
+	foreach(lc, result)
+		LockRelationOid(lfirst_oid(lc), lock);
+	return list_concat(result, find_all_inheritors(relid, lock, NULL));
+}
+
+/*
+ * Do registered views read a table, or one above or below it? With the newest snapshot, whatever the transaction's: what
+ * another one registered since must not lose its triggers.
+ */
+static bool
+is_read_around(Oid relid)
+{
+	static EdwStatement find_view = {
+		"SELECT FROM edw_stream.view_base WHERE base = ANY ($1) LIMIT 1",
+		1, {OIDARRAYOID}, NULL
+	};
+	List	   *tables = tables_around(relid, NoLock);
+	Datum	   *oids = palloc(sizeof(Datum) * list_length(tables));
+	Datum		args[1];
+	EdwSql		sql;
+	ListCell   *lc;
+	bool		found;
+
+	foreach(lc, tables)
+		oids[foreach_current_index(lc)] = ObjectIdGetDatum(lfirst_oid(lc));
+	args[0] = PointerGetDatum(construct_array(oids, list_length(tables), OIDOID, sizeof(Oid), true,
+											  TYPALIGN_INT));
+	EdwSqlStart(&sql);
+	found = EdwSqlRunUnder(&find_view, args, GetLatestSnapshot()) > 0;
+	EdwSqlFinish(&sql);
+	return found;
+}
+
+static TriggerTransition *
+make_transition(const char *name, bool is_new)
+{
+	TriggerTransition *transition = makeNode(TriggerTransition);
+
+	transition->name = unconstify(char *, name);
+	transition->isNew = is_new;
+	transition->isTable = true;
+	return transition;
+}
+
+static Oid
+trigger_function(void)
+{
+	return LookupFuncName(list_make2(makeString(EDW_SCHEMA), makeString("view_changed")), 0, NULL,
+						  false);
+}
+
+/* A trigger of a table by its name; InvalidOid: there is none. */
+static Oid
+find_trigger(Oid relid, const char *name, char *enabled)
+{
+	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			result = InvalidOid;
+
+	ScanKeyInit(&keys[0], Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	ScanKeyInit(&keys[1], Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(name));
+	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 2, keys);
+	if ((tuple = systable_getnext(scan)) != NULL)
+	{
+		const FormData_pg_trigger *form = (Form_pg_trigger) GETSTRUCT(tuple);
+
+		if (form->tgfoid != trigger_function())
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("trigger \"%s\" of table \"%s\" is not the one of edw_stream",
+							name, get_rel_name(relid)),
+					 errhint("Rename it.")));
+		result = form->oid;
+		*enabled = form->tgenabled;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return result;
+}
+
+/* As ALTER TABLE … ENABLE ALWAYS TRIGGER does, also where the trigger is there already. */
+static void
+enable_always(Oid relid, Oid trigger)
+{
+	Relation	catalog = table_open(TriggerRelationId, RowExclusiveLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(trigger));
+	scan = systable_beginscan(catalog, TriggerOidIndexId, true, NULL, 1, &key);
+	if ((tuple = systable_getnext(scan)) != NULL)
+	{
+		tuple = heap_copytuple(tuple);
+		((Form_pg_trigger) GETSTRUCT(tuple))->tgenabled = TRIGGER_FIRES_ALWAYS;
+		CatalogTupleUpdate(catalog, &tuple->t_self, tuple);
+	}
+	systable_endscan(scan);
+	table_close(catalog, RowExclusiveLock);
+	CacheInvalidateRelcacheByRelid(relid);
+}
+
+/*
+ * With the extension a trigger goes without CASCADE; a dump says so too (DEPENDS ON EXTENSION).
+ */
+static void
+depend_on_extension(ObjectAddress trigger)
+{
+	ObjectAddress extension;
+
+	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid(EDW_EXTENSION_NAME, false));
+	recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
+}
+
+/* A table that cannot carry the triggers, or lose rows without them. */
+static void
+check_table(Oid relid, char relkind)
+{
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("changes of \"%s\" cannot be followed", get_rel_name(relid)),
+				 errdetail("A registered view reads it, and it is no ordinary table."),
+				 errhint("Read a copy of it in the view, or unregister the view with edw_stream.unregister_view().")));
+	if (get_rel_persistence(relid) != RELPERSISTENCE_PERMANENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" is not permanent", get_rel_name(relid)),
+				 errdetail("An unlogged table that a registered view reads would be emptied by a crash without the view."),
+				 errhint("Use ALTER TABLE … SET LOGGED.")));
+}
+
+static void
+create_trigger(Oid relid, int kind)
+{
+	CreateTrigStmt *stmt = makeNode(CreateTrigStmt);
+
+	stmt->trigname = unconstify(char *, kinds[kind].name);
+	stmt->relation = makeRangeVar(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid), -1);
+	stmt->funcname = list_make2(makeString(EDW_SCHEMA), makeString("view_changed"));
+	stmt->timing = TRIGGER_TYPE_AFTER;
+	stmt->events = kinds[kind].event;
+	if (kinds[kind].old_table)
+		stmt->transitionRels = lappend(stmt->transitionRels, make_transition("edw_old", false));
+	if (kinds[kind].new_table)
+		stmt->transitionRels = lappend(stmt->transitionRels, make_transition("edw_new", true));
+	depend_on_extension(CreateTriggerFiringOn(stmt, NULL, relid, InvalidOid, InvalidOid, InvalidOid,
+											  InvalidOid, InvalidOid, NULL, false, false,
+											  TRIGGER_FIRES_ALWAYS));
+}
+
+static void
+create_on_table(Oid relid)
+{
+	for (int i = 0; i < (int) lengthof(kinds); i++)
+	{
+		char		enabled = TRIGGER_FIRES_ALWAYS;
+		Oid			trigger = find_trigger(relid, kinds[i].name, &enabled);
+
+		if (!OidIsValid(trigger))
+			create_trigger(relid, i);
+		else if (enabled != TRIGGER_FIRES_ALWAYS)
+			enable_always(relid, trigger);
+	}
+	/* whoever wrote to it before has to look again who reads it */
+	CacheInvalidateRelcacheByRelid(relid);
+}
+
+void
+EdwViewTriggersCreate(Oid relid)
+{
+	List	   *tables;
+	ListCell   *lc;
+
+	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
+		return;					/* what the writer does to it is captured there */
+	tables = tables_around(relid, ShareRowExclusiveLock);
+	foreach(lc, tables)
+	{
+		check_table(lfirst_oid(lc), get_rel_relkind(lfirst_oid(lc)));
+		create_on_table(lfirst_oid(lc));
+	}
+	CommandCounterIncrement();
+}
+
+static void
+drop_from_table(Oid relid)
+{
+	for (int i = 0; i < (int) lengthof(kinds); i++)
+	{
+		ObjectAddress address;
+		char		enabled;
+		Oid			trigger = find_trigger(relid, kinds[i].name, &enabled);
+
+		if (!OidIsValid(trigger))
+			continue;
+		ObjectAddressSet(address, TriggerRelationId, trigger);
+		/* internal: ours may not be dropped by hand (ddl.c), and this is not by hand */
+		performDeletion(&address, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+	}
+}
+
+void
+EdwViewTriggersDrop(Oid relid)
+{
+	List	   *tables;
+	ListCell   *lc;
+
+	if (get_rel_relkind(relid) != RELKIND_RELATION && get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
+		return;
+	tables = tables_around(relid, NoLock);
+	foreach(lc, tables)
+	{
+		if (is_read_around(lfirst_oid(lc)))
+			continue;
+		LockRelationOid(lfirst_oid(lc), AccessExclusiveLock);
+		if (!is_read_around(lfirst_oid(lc)))	/* nor by what was being registered meanwhile */
+			drop_from_table(lfirst_oid(lc));
+	}
+	CommandCounterIncrement();
+}
+
+bool
+EdwViewTriggersIntact(Oid relid, char **message)
+{
+	List	   *tables;
+	ListCell   *lc;
+
+	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
+		return true;
+	tables = tables_around(relid, NoLock);
+	foreach(lc, tables)
+		for (int i = 0; i < (int) lengthof(kinds); i++)
+		{
+			char		enabled = TRIGGER_DISABLED;
+			Oid			trigger = find_trigger(lfirst_oid(lc), kinds[i].name, &enabled);
+
+			if (OidIsValid(trigger) && enabled != TRIGGER_DISABLED && enabled != TRIGGER_FIRES_ON_REPLICA)
+				continue;
+			*message = psprintf("trigger \"%s\" of table \"%s\" is %s", kinds[i].name,
+								get_rel_name(lfirst_oid(lc)),
+								OidIsValid(trigger) ? "disabled" : "missing");
+			return false;
+		}
+	return true;
+}
