@@ -15,7 +15,6 @@
 
 #include <signal.h>
 
-#include "access/xact.h"
 #include "edw_stream.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -26,11 +25,10 @@
 #include "storage/latch.h"
 #include "storage/sinval.h"
 #include "tcop/tcopprot.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
-#include "worker/database.h"
 #include "worker/processes.h"
+#include "worker/session.h"
 #include "worker/shared.h"
 
 #define MIN_RETRY_DELAY_MS 100
@@ -38,41 +36,6 @@
 static EdwAssignment assignment;
 static EdwPipeline *pipeline = NULL;
 static uint64 batches_seen;		/* of the slot's counters, which outlive a process */
-static emit_log_hook_type previous_emit_log;
-
-/* what happens to be set for the owner or the database must not change what a worker does */
-static const struct
-{
-	const char *name;
-	const char *value;
-}			session_settings[] =
-{
-	{"search_path", ""},
-	{"session_replication_role", "origin"},
-	{"default_transaction_isolation", "read committed"},
-	{"default_transaction_read_only", "off"},
-	{"default_transaction_deferrable", "off"},
-	{"statement_timeout", "0"},
-	{"lock_timeout", "0"},
-	{"idle_in_transaction_session_timeout", "0"},
-	{"idle_session_timeout", "0"},
-	{"datestyle", "ISO"},
-	{"intervalstyle", "postgres"},
-	{"extra_float_digits", "1"},
-	{"bytea_output", "hex"}
-};
-
-/* Keep the last error where the streams view shows it, FATAL ones included. */
-static void
-note_error(ErrorData *edata)
-{
-	if (edata->elevel >= ERROR && edata->message &&
-		edata->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN)
-		strlcpy(EdwMyCounters()->last_error, edata->message,
-				sizeof(EdwMyCounters()->last_error));
-	if (previous_emit_log)
-		previous_emit_log(edata);
-}
 
 /* Runs after the transaction was aborted: registered before the connection was made. */
 static void
@@ -101,29 +64,9 @@ set_up_session(void)
 {
 	char		application_name[EDW_STREAM_NAME_MAX + 64];
 
-	for (size_t i = 0; i < lengthof(session_settings); i++)
-		SetConfigOption(session_settings[i].name, session_settings[i].value,
-						PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("synchronous_commit", assignment.synchronous_commit ? "on" : "off",
-					PGC_SUSET, PGC_S_OVERRIDE);
 	snprintf(application_name, sizeof(application_name), EDW_WORKER_TYPE " %s/%d",
 			 assignment.stream, assignment.worker);
-	SetConfigOption("application_name", application_name, PGC_USERSET, PGC_S_OVERRIDE);
-}
-
-/* After an ERROR: is there still something to work for? Looks into the table, not a cache. */
-static bool
-extension_is_gone(void)
-{
-	bool		gone;
-
-	HOLD_INTERRUPTS();
-	AbortOutOfAnyTransaction();
-	RESUME_INTERRUPTS();
-	StartTransactionCommand();
-	gone = EdwExtensionVersion() == NULL;
-	CommitTransactionCommand();
-	return gone;
+	EdwSessionSetUp(application_name, assignment.synchronous_commit);
 }
 
 static EdwStepResult
@@ -140,7 +83,7 @@ step(void)
 	}
 	PG_CATCH();
 	{
-		if (!extension_is_gone())
+		if (!EdwSessionExtensionIsGone())
 			PG_RE_THROW();
 		FlushErrorState();
 	}
@@ -319,8 +262,7 @@ EdwStreamWorkerMain(Datum arg)
 	memcpy(&generation, MyBgworkerEntry->bgw_extra, sizeof(generation));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
-	previous_emit_log = emit_log_hook;
-	emit_log_hook = note_error;
+	EdwSessionNoteErrors();
 	before_shmem_exit(leave, (Datum) 0);
 	if (!EdwSlotAttach(DatumGetInt32(arg), generation, &database, &assignment))
 		proc_exit(0);
