@@ -326,6 +326,10 @@ CREATE FUNCTION edw_stream.retry_dead_letters(stream text, topic text DEFAULT NU
 	RETURNS TABLE (retried bigint, resolved bigint, still_dead bigint)
 	AS 'MODULE_PATHNAME', 'edw_stream_retry_dead_letters' LANGUAGE C;
 
+CREATE FUNCTION edw_stream.discard_dead_letters(stream text, topic text DEFAULT NULL,
+	partition int DEFAULT NULL, kafka_offset bigint DEFAULT NULL, reason text DEFAULT NULL)
+	RETURNS bigint AS 'MODULE_PATHNAME', 'edw_stream_discard_dead_letters' LANGUAGE C;
+
 -- the guard inside the MERGE; means nothing outside of an apply (src/apply)
 CREATE FUNCTION edw_stream.merge_guard(input_row int, stored bytea)
 	RETURNS boolean AS 'MODULE_PATHNAME', 'edw_stream_merge_guard' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -638,6 +642,8 @@ COMMENT ON FUNCTION edw_stream.bump_epoch(text) IS
 	'Begins a new epoch: events from now on are newer than all before, whatever their position says.';
 COMMENT ON FUNCTION edw_stream.retry_dead_letters(text, text, int, bigint, text) IS
 	'Applies open dead letters once more, all of a stream or those that the arguments choose.';
+COMMENT ON FUNCTION edw_stream.discard_dead_letters(text, text, int, bigint, text) IS
+	'Gives up open dead letters, all of a stream or those that the arguments choose; returns how many.';
 COMMENT ON FUNCTION edw_stream.explain_table(text, regclass) IS
 	'The SQL statement that applies a batch of a stream''s events to a table.';
 COMMENT ON FUNCTION edw_stream.merge_guard(int, bytea) IS

@@ -26,7 +26,8 @@ $node->safe_psql('postgres', q{
 	UPDATE edw_stream.batch SET committed_at = now() - interval '2 days' WHERE batch_id = (SELECT min(batch_id) FROM edw_stream.batch);
 	UPDATE edw_stream.tombstone SET deleted_at = now() - interval '8 days' WHERE key = (SELECT key FROM edw_stream.tombstone ORDER BY key LIMIT 1);
 	UPDATE edw_stream.dead_letter SET first_seen = now() - interval '2 days', last_seen = now() - interval '2 days';
-	UPDATE edw_stream.dead_letter SET status = 'discarded' WHERE kafka_offset = 12;
+	SELECT edw_stream.discard_dead_letters('s', kafka_offset => 12);
+	UPDATE edw_stream.dead_letter SET last_seen = now() - interval '2 days';
 	CREATE TABLE before AS SELECT (SELECT min(batch_id) FROM edw_stream.batch) AS batch,
 		(SELECT key FROM edw_stream.tombstone ORDER BY key LIMIT 1) AS tombstone;
 	SELECT edw_stream.start('s')});

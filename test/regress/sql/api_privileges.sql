@@ -72,6 +72,7 @@ SELECT pg_temp.raises($$SELECT edw_stream.seek('s', 'orders', 0, 0)$$);
 SELECT pg_temp.raises($$SELECT edw_stream.bump_epoch('s')$$);
 SELECT pg_temp.raises($$SELECT edw_stream.wait_for('s')$$);
 SELECT pg_temp.raises($$SELECT * FROM edw_stream.retry_dead_letters('s')$$);
+SELECT pg_temp.raises($$SELECT edw_stream.discard_dead_letters('s')$$);
 CALL edw_stream.drain('s');
 -- a name of somebody else's stream is not proposed
 SELECT pg_temp.raises($$SELECT edw_stream.start('ss')$$);

@@ -54,6 +54,30 @@ SELECT * FROM letters('pl_seek');
 SELECT * FROM edw_stream.retry_dead_letters('pl_seek');
 SELECT id, v FROM entry;
 
+-- What is given up is discarded, just what the arguments choose; the rows that waited for it go on (K6).
+CREATE TABLE part (id int PRIMARY KEY, body text, v int CHECK (v > 0));
+SELECT edw_stream.create_stream('pl_discard', NULL, '{t,u}', 'json');
+SELECT edw_stream.map_table('pl_discard', 'part', 't', on_schema_change => 'ignore');
+SELECT edw_stream.push('pl_discard', 't', NULL, m) FROM unnest(ARRAY['{"id":1,"body":"b","v":1}', '{"id":1,"v":0}',
+	'{"id":1,"body":"waits"}', '{"id":2,"v":0}', 'no JSON']) m;
+CALL edw_stream.drain('pl_discard');
+SELECT * FROM letters('pl_discard');
+SELECT edw_stream.discard_dead_letters('pl_discard', topic => 'u'), edw_stream.discard_dead_letters('pl_discard', partition => 1),
+	edw_stream.discard_dead_letters('pl_discard', kafka_offset => 0), edw_stream.discard_dead_letters('pl_discard', reason => 'key_waits', kafka_offset => 1);
+SELECT edw_stream.discard_dead_letters('pl_discard', 't', 0, 1, 'check_violation');
+SELECT edw_stream.push('pl_discard', 't', NULL, '{"id":1,"v":3}'), edw_stream.push('pl_discard', 't', NULL, '{"id":2,"body":"waits"}');
+CALL edw_stream.drain('pl_discard');
+SELECT * FROM edw_stream.retry_dead_letters('pl_discard', reason => 'key_waits');
+SELECT id, body, v FROM part ORDER BY id;
+SELECT edw_stream.discard_dead_letters('pl_discard');
+SELECT edw_stream.discard_dead_letters('pl_discard');
+SELECT edw_stream.push('pl_discard', 't', NULL, '{"id":2,"v":2}');
+CALL edw_stream.drain('pl_discard');
+SELECT id, body, v FROM part ORDER BY id;
+SELECT * FROM letters('pl_discard');
+SELECT edw_stream.discard_dead_letters(NULL);
+SELECT edw_stream.discard_dead_letters('pl_discord');
+
 -- What a later event leaves alone it does not supersede: appended rows, and rows that no delete removes.
 CREATE TABLE fact (id int, v int CHECK (v > 0));
 SELECT edw_stream.create_stream('pl_append', NULL, '{t}', 'json');
