@@ -138,6 +138,15 @@ EdwPositionPostgres(EdwPosition *p, bool streamed, bool is_delete,
 	return finish(p, is_delete);
 }
 
+bool
+EdwPositionLacksCommit(const EdwPosition *p)
+{
+	static const uint8 none[8] = {0};
+
+	return p->len > 10 && p->bytes[1] == EDW_POSITION_POSTGRESQL &&
+		memcmp(p->bytes + 2, none, sizeof(none)) == 0;
+}
+
 /* Rule O3: the suffix of the binlog file's name compares as a number. */
 bool
 EdwPositionMysql(EdwPosition *p, bool streamed, bool is_delete,

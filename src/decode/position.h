@@ -78,6 +78,9 @@ extern bool EdwPositionText(EdwPosition *p, bool streamed, bool is_delete,
 extern bool EdwPositionOffset(EdwPosition *p, bool streamed, bool is_delete,
 							  int64 kafka_offset);
 
+/* Is this a position of PostgreSQL without the last commit? Those after a snapshot are, until the next commit. */
+extern bool EdwPositionLacksCommit(const EdwPosition *p);
+
 /* a stored position (epoch first) in words: "epoch 1, streamed, postgresql 0/19A2B30 0/19A2C18" */
 extern void EdwPositionDescribe(const uint8 *stored, int len, char *out, int out_size);
 

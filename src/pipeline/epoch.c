@@ -9,6 +9,8 @@
  *
  *	snapshot row after streaming, younger than all seen		new epoch
  *	snapshot row after streaming, not younger				redelivered: stays, and loses (O5)
+ *	no last commit after some had one, younger than all seen	new epoch: it is of the first transaction after
+ *															a snapshot that put no row into this partition
  *	another identity, not over a minute older				new epoch
  *	another identity, over a minute older					redelivered: counts as the epoch before
  *	smaller position, over a minute younger than all seen	jumped back: stall
@@ -58,6 +60,16 @@ is_new_snapshot(const EdwEpochState *state, const EdwChange *change)
 {
 	return change->snapshot == EDW_SNAPSHOT && state->streaming &&
 		(change->source_ts_us == 0 || change->source_ts_us > state->max_source_ts);
+}
+
+/* PostgreSQL's first transaction after a snapshot follows no commit that the connector knows. */
+static bool
+follows_unseen_snapshot(const EdwEpochState *state, const EdwChange *change)
+{
+	return is_streamed(change) && state->max_position.len > 0 &&
+		EdwPositionLacksCommit(&change->position) &&
+		!EdwPositionLacksCommit(&state->max_position) &&
+		change->source_ts_us > state->max_source_ts;
 }
 
 static bool
@@ -110,7 +122,7 @@ EdwEpochVerdict
 EdwEpochAdvance(EdwEpochState *state, const EdwChange *change,
 				int32 *epoch, EdwFullPosition *position)
 {
-	bool		rises = is_new_snapshot(state, change);
+	bool		rises = is_new_snapshot(state, change) || follows_unseen_snapshot(state, change);
 	EdwEpochVerdict verdict = EDW_EPOCH_SAME;
 
 	if (identity_differs(state, change))

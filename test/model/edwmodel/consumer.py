@@ -7,6 +7,7 @@ what a target must hold at any moment, not only in the end.
 """
 from dataclasses import dataclass
 
+from .messages import Writer
 from .source import UNAVAILABLE
 
 NOTHING = ()
@@ -30,6 +31,8 @@ class Partition:
         self.epoch = 1
         self.streaming = False
         self.last_delete = None
+        self.newest = 0             # source time
+        self.committed = False      # a change with a last commit was seen in this epoch
 
 
 class Target:
@@ -76,11 +79,30 @@ class Consumer:
             return None
         if not e.streamed():
             if partition.streaming:
-                partition.epoch += 1
-                partition.streaming = False
+                self.rise(partition)
+            self.see(m, partition)
             return (partition.epoch, 0, 0, e.lsn, 1)
+        if self.follows_unseen_snapshot(m, partition):
+            self.rise(partition)
+        self.see(m, partition)
         partition.streaming = True
+        partition.committed |= e.last_commit is not None
         return (partition.epoch, 1, e.last_commit or 0, e.lsn, 0 if e.op == 'd' else 1)
+
+    def follows_unseen_snapshot(self, m, partition):
+        """
+        The first transaction after a snapshot has no last commit. Where later ones were seen, and it
+        is not one of them sent again, the snapshot put no row into this partition.
+        """
+        return m.event.last_commit is None and partition.committed and \
+            Writer.source_ms(m.event) > partition.newest
+
+    def rise(self, partition):
+        partition.epoch += 1
+        partition.streaming = partition.committed = False
+
+    def see(self, m, partition):
+        partition.newest = max(partition.newest, Writer.source_ms(m.event))
 
     def tombstone(self, m, partition, target):
         paired = partition.last_delete is not None and partition.last_delete == m.key

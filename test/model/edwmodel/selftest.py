@@ -36,6 +36,12 @@ class NoEpoch(Consumer):
         return position and (1,) + position[1:]
 
 
+class NoUnseenSnapshot(Consumer):
+    """O4: what follows a snapshot that put no row into a partition is taken for older"""
+    def follows_unseen_snapshot(self, m, partition):
+        return False
+
+
 class NoPhase(Consumer):
     """O5: a snapshot's row beats a streamed change by its higher lsn"""
     def position(self, m, partition):
@@ -108,8 +114,8 @@ class AbsentIsNull(Consumer):
         entry.row = {c: event.after.get(c) for c in target.columns}
 
 
-BROKEN = (NoGuard, LsnOnly, NoEpoch, NoPhase, NoTombstones, NoPairs, NoLoneTombstones,
-          NoReopening, NoSurplus, NoBarrier, TruncateAll, AbsentIsNull)
+BROKEN = (NoGuard, LsnOnly, NoEpoch, NoUnseenSnapshot, NoPhase, NoTombstones, NoPairs,
+          NoLoneTombstones, NoReopening, NoSurplus, NoBarrier, TruncateAll, AbsentIsNull)
 
 
 def differs(profile, source, consumer_class):

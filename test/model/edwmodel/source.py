@@ -400,7 +400,7 @@ class Source:
     def snapshot(self, partial=False):
         self.lsn += 8 * self.rng.randrange(1, 50)
         self.snapshot_lsn = self.lsn
-        self.last_commit = self.last_commit_after_snapshot()
+        self.last_commit = None     # the first transaction after a snapshot has none
         self.ends = []
         for t in self.tables:
             rows = sorted(t.rows, key=t.key_of)
@@ -412,18 +412,6 @@ class Source:
                 self.log.append(Event(t, 'r', t.key_of(row), after=self.image(t, row),
                                       row=dict(row.values), lsn=self.lsn, txid=self.txid,
                                       snapshot=kind, epoch=self.epoch))
-
-    def last_commit_after_snapshot(self):
-        """
-        The first transaction after a snapshot has none, which orders it before all of an
-        older epoch. Only a snapshot's row tells that another epoch has begun: where
-        a partition may have got none, let the first transaction be one of a table
-        that nobody listens to.
-        """
-        if self.epoch > 1 and (self.p.partitions > 1 or self.p.compact or
-                               not all(t.rows for t in self.tables)):
-            return self.lsn + 8
-        return None
 
     def resnapshot(self):
         """The slot was lost: changes nobody told of, then a new snapshot."""
