@@ -21,6 +21,7 @@
 #include "apply/guard.h"
 #include "apply/resolve.h"
 #include "apply/rows.h"
+#include "apply/scd2.h"
 #include "catalog/pg_type.h"
 #include "catalog/stream.h"
 #include "executor/spi.h"
@@ -136,11 +137,12 @@ meet_stored_barrier(Apply *apply)
 	order = EdwPositionOrder(bt->barrier, stored);
 	if (order > 0)
 		return;
-	if (bt->truncated)
+	if (bt->truncated || bt->truncated_at)
 	{
 		bt->outcomes[order == 0 ? EDW_OUTCOME_DUPLICATE : EDW_OUTCOME_STALE] += bt->truncates;
 		bt->truncates = 0;
 		bt->truncated = false;
+		bt->truncated_at = NULL;
 	}
 	if (order < 0)
 	{
@@ -149,24 +151,31 @@ meet_stored_barrier(Apply *apply)
 	}
 }
 
+static void
+store_barrier(Apply *apply)
+{
+	Oid			types[2] = {BYTEAOID, INT4OID};
+	Datum		values[2];
+
+	values[0] = position_datum(apply->bt->barrier);
+	values[1] = Int32GetDatum(apply->bt->target->def->mapping_id);
+	EdwCatalogExecute("UPDATE edw_stream.mapping SET barrier = $1 WHERE mapping_id = $2",
+					  2, types, values, NULL);
+}
+
 /* Rows that are older than the truncate go, and the barrier stays. */
 static void
 truncate_target(Apply *apply)
 {
 	EdwBatchTarget *bt = apply->bt;
-	EdwCatalogAccess access;
-	Oid			types[2] = {BYTEAOID, INT4OID};
-	Datum		values[2];
+	Oid			type = BYTEAOID;
+	Datum		value;
 
 	SPI_connect();
-	values[0] = position_datum(bt->barrier);
-	values[1] = Int32GetDatum(bt->target->def->mapping_id);
-	SPI_execute_with_args(EdwTruncateSql(bt->target), 1, types, values, NULL, false, 0);
-	EdwCatalogBegin(&access);
-	SPI_execute_with_args("UPDATE edw_stream.mapping SET barrier = $1 WHERE mapping_id = $2",
-						  2, types, values, NULL, false, 0);
-	EdwCatalogEnd(&access);
+	value = position_datum(bt->barrier);
+	SPI_execute_with_args(EdwTruncateSql(bt->target), 1, &type, &value, NULL, false, 0);
 	SPI_finish();
+	store_barrier(apply);
 }
 
 /*
@@ -359,25 +368,31 @@ settle_row(Apply *apply, EdwEntry *entry)
  * Per target
  */
 
+/* Leave out entries that a truncate emptied. */
 static void
-collect_rows(Apply *apply)
+drop_empty_entries(EdwBatchTarget *bt)
 {
-	EdwBatchTarget *bt = apply->bt;
 	int			live = 0;
 
-	/* entries that a truncate emptied */
 	for (int i = 0; i < bt->nentries; i++)
 		if (bt->entries[i]->live.op != 0)
 			bt->entries[live++] = bt->entries[i];
 	bt->nentries = live;
+}
 
+static void
+collect_rows(Apply *apply)
+{
+	EdwBatchTarget *bt = apply->bt;
+
+	drop_empty_entries(bt);
 	if (bt->target->def->apply != EDW_APPLY_APPEND)
 	{
 		sort_entries(bt->entries, bt->nentries);
 		EdwResolveEntries(apply->batch, bt, apply->tombstones);
 	}
-	apply->rows = palloc_extended(Max(live, 1) * sizeof(EdwEntry *), MCXT_ALLOC_HUGE);
-	apply->changes = palloc_extended(Max(live, 1) * sizeof(EdwFoldChange *), MCXT_ALLOC_HUGE);
+	apply->rows = palloc_extended(Max(bt->nentries, 1) * sizeof(EdwEntry *), MCXT_ALLOC_HUGE);
+	apply->changes = palloc_extended(Max(bt->nentries, 1) * sizeof(EdwFoldChange *), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < bt->nentries; i++)
 	{
 		EdwEntry   *entry = bt->entries[i];
@@ -409,6 +424,17 @@ settle_rows(Apply *apply)
 	EdwTombstonesWrite(bt->target->def->mapping_id, bt->entries, bt->nentries);
 }
 
+/* A table of versions: see scd2.h. Its keys' rows hang together, so that one worker at a time writes them. */
+static void
+apply_versions(Apply *apply)
+{
+	drop_empty_entries(apply->bt);
+	sort_entries(apply->bt->entries, apply->bt->nentries);
+	EdwScd2Apply(apply->batch, apply->bt);
+	if (apply->bt->truncated_at)
+		store_barrier(apply);
+}
+
 static void
 apply_target(Apply *apply)
 {
@@ -417,9 +443,14 @@ apply_target(Apply *apply)
 
 	EdwTargetCheckFresh(bt->target);
 	if (apply->workers > 1)
-		lock_mapping(def->mapping_id, apply->exclusive);
+		lock_mapping(def->mapping_id, apply->exclusive || bt->target->versioned);
 	if (def->on_truncate == EDW_TRUNCATE_APPLY)
 		meet_stored_barrier(apply);
+	if (bt->target->versioned)
+	{
+		apply_versions(apply);
+		return;
+	}
 	if (bt->truncated)
 	{
 		apply->need_exclusive = true;

@@ -49,7 +49,10 @@ extern EdwApplyResult *EdwApplyBatch(EdwBatch *batch, int workers, bool exclusiv
  */
 extern int32 EdwApplyCurrent(void);
 
-/* Delete a mapping's tombstones older than the retention, at most limit; returns how many. */
+/* Delete tombstones older than the retention, at most limit; returns how many. */
 extern int64 EdwTombstonesPrune(int64 limit);
+
+/* The same of what versions do not show of their events (points.c). */
+extern int64 EdwPointsPrune(int64 limit);
 
 #endif							/* EDW_APPLY_APPLY_H */

@@ -11,6 +11,7 @@
 
 #include "apply/apply.h"
 #include "apply/evaluate.h"
+#include "apply/scd2.h"
 #include "utils/memutils.h"
 
 #define ARENA_CHUNK		(64 * 1024)
@@ -144,6 +145,23 @@ reject_key(EdwIncoming *in, const char *column, const char *reason)
 							column, in->bt->target->relation));
 }
 
+/*
+ * Since when what an event says is so: by the column that was named for that, else by the source's clock. A
+ * delete is trusted with its key only (P2).
+ */
+static int64
+version_time(EdwIncoming *in, char op)
+{
+	const EdwTarget *target = in->bt->target;
+	const EdwChange *change = in->change;
+	int			input = target->versioned->valid_time_input;
+	int64		unix_us = change->source_ts_us ? change->source_ts_us : change->kafka_ts_us;
+
+	if (input >= 0 && op == 'u' && change->presence[input] == EDW_PRESENT && !change->nulls[input])
+		return EdwVersionTimeOf(target, change->values[input]);
+	return EdwVersionTime(target, unix_us);
+}
+
 static void
 start_change(EdwIncoming *in, EdwFoldChange *c, char op)
 {
@@ -158,6 +176,8 @@ start_change(EdwIncoming *in, EdwFoldChange *c, char op)
 	c->first = change->op == EDW_OP_CREATE || change->op == EDW_OP_READ;
 	c->arrives = change->key_arrives && op == 'u';
 	c->departs = change->key_departs && op == 'd';
+	if (in->bt->target->versioned)
+		c->at = version_time(in, op);
 }
 
 /* P3 compares transactions only where keys move */
@@ -308,6 +328,21 @@ add_upsert(EdwIncoming *in)
 	EdwFold(in->batch, in->bt, entry, &c);
 }
 
+/* A truncate makes nothing void in a table of versions: it ends those that are open. */
+static void
+add_version_end(EdwIncoming *in)
+{
+	EdwTruncate *truncate = EdwBatchAlloc(in->batch, sizeof(EdwTruncate));
+	EdwTruncate **end = &in->bt->truncated_at;
+
+	truncate->next = NULL;
+	truncate->position = in->bt->barrier;
+	truncate->at = version_time(in, 't');
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = truncate;
+}
+
 /* P4. What is older is void at once: what is in the batch here, what is stored in apply.c. */
 static void
 add_truncate(EdwIncoming *in)
@@ -341,8 +376,13 @@ add_truncate(EdwIncoming *in)
 		return;
 	}
 	bt->truncates++;
-	bt->truncated = true;
 	bt->barrier = EdwCopyPosition(in->batch, in->position);
+	if (bt->target->versioned)
+	{
+		add_version_end(in);
+		return;
+	}
+	bt->truncated = true;
 
 	/* what has no position arrived before the truncate did, and goes as well */
 	EdwBatchPurge(bt, EDW_OUTCOME_FOLDED, true);

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "apply/merge_sql.h"
+#include "apply/scd2.h"
 #include "catalog/stream.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -34,8 +35,11 @@ explain_mapping(StringInfo out, const EdwMappingDef *def)
 
 		appendStringInfo(out, "-- s.%s: %s\n", quote_identifier(column->column), column->expression);
 	}
-	appendStringInfoString(out, def->apply == EDW_APPLY_APPEND
-						   ? EdwAppendSql(shape) : EdwMergeSql(shape));
+	if (def->apply == EDW_APPLY_SCD2)
+		appendStringInfoString(out, EdwVersionsExplain(shape->target));
+	else
+		appendStringInfoString(out, def->apply == EDW_APPLY_APPEND
+							   ? EdwAppendSql(shape) : EdwMergeSql(shape));
 }
 
 Datum

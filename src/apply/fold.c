@@ -90,11 +90,14 @@ EdwFindEntry(EdwBatch *batch, EdwBatchTarget *bt)
 	return entry;
 }
 
-/* is only the stored row able to tell what this one does, even alone? */
+/*
+ * Is only the stored row able to tell what this one does, even alone? In a table of versions it
+ * may be a version of its own, and all are kept.
+ */
 static inline bool
-depends_on_stored(const EdwFoldChange *c)
+depends_on_stored(const EdwTarget *target, const EdwFoldChange *c)
 {
-	return c->position.len == 0 || c->arrives || c->departs;
+	return c->position.len == 0 || c->arrives || c->departs || target->versioned != NULL;
 }
 
 static bool
@@ -152,10 +155,10 @@ EdwFold(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry *entry, EdwFoldChange *c)
 	{
 		*have = *c;
 		entry->last = have;
-		entry->replay = depends_on_stored(c);
+		entry->replay = depends_on_stored(target, c);
 		return;
 	}
-	if (entry->replay || depends_on_stored(c))
+	if (entry->replay || depends_on_stored(target, c))
 	{
 		wait_in_line(batch, entry, c);
 		return;

@@ -37,6 +37,7 @@ typedef struct EdwFoldChange
 	bool		arrives;		/* P3 */
 	bool		departs;		/* P3 */
 	uint8		outcome;		/* EdwOutcome */
+	int64		at;				/* of a versioned target: since when, in the unit of its valid_from */
 	const char *txid;			/* for arrives and departs, else NULL */
 	uint64		identity;
 
@@ -79,6 +80,14 @@ typedef struct EdwEntry
 	bool		blind;			/* a delete that met neither row nor tombstone */
 } EdwEntry;
 
+/* a truncate of a versioned target, which ends all versions of its time */
+typedef struct EdwTruncate
+{
+	struct EdwTruncate *next;
+	EdwPositionBytes position;
+	int64		at;
+} EdwTruncate;
+
 typedef struct EdwBatchTarget
 {
 	EdwTarget  *target;
@@ -89,6 +98,7 @@ typedef struct EdwBatchTarget
 	int			entries_size;
 	EdwPositionBytes barrier;	/* the greatest truncate: stored, or of this batch (P4) */
 	bool		truncated;		/* … of this batch */
+	EdwTruncate *truncated_at;	/* of a versioned target: each of them, in order */
 	int64		outcomes[EDW_NOUTCOMES];
 	int64		truncates;
 	int64		moved;			/* changes whose key another partition had, too (O7) */

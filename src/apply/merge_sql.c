@@ -25,9 +25,8 @@ EdwShapeMake(const EdwTarget *target)
 	return shape;
 }
 
-/* t.key = s.key AND … */
-static void
-append_key_match(StringInfo sql, const EdwTarget *target)
+void
+EdwAppendKeyMatch(StringInfo sql, const EdwTarget *target)
 {
 	for (int k = 0; k < target->nkeys; k++)
 	{
@@ -145,7 +144,7 @@ EdwMergeSql(const EdwShape *shape)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "MERGE INTO %s AS t\nUSING " EDW_BATCH_RELATION " AS s\nON ",
 					 shape->target->relation);
-	append_key_match(&sql, shape->target);
+	EdwAppendKeyMatch(&sql, shape->target);
 	if (shape->bounded)
 		append_bounds(&sql, shape->target);
 	if (shape->upserts)
@@ -183,7 +182,7 @@ EdwStoredSql(const EdwTarget *target)
 	appendStringInfo(&sql, "SELECT s." EDW_BATCH_ROW ", t._edw_seq%s FROM " EDW_BATCH_RELATION " AS s"
 					 " JOIN %s AS t ON ",
 					 target->deleted_attnum != 0 ? ", t._edw_deleted" : "", target->relation);
-	append_key_match(&sql, target);
+	EdwAppendKeyMatch(&sql, target);
 	return sql.data;
 }
 

@@ -10,6 +10,7 @@
 #define EDW_APPLY_MERGE_SQL_H
 
 #include "apply/target.h"
+#include "lib/stringinfo.h"
 
 /* names of the batch as a relation, and of its own columns */
 #define EDW_BATCH_RELATION	"edw_batch"
@@ -32,6 +33,9 @@ typedef struct EdwShape
 
 /* All columns written, none kept, upserts and deletes: what a batch usually is. */
 extern EdwShape *EdwShapeMake(const EdwTarget *target);
+
+/* t.key = s.key AND … */
+extern void EdwAppendKeyMatch(StringInfo sql, const EdwTarget *target);
 
 extern char *EdwMergeSql(const EdwShape *shape);
 extern char *EdwAppendSql(const EdwShape *shape);

@@ -65,11 +65,11 @@ column_expression(const EdwMappingDef *def, const char *column)
 }
 
 static bool
-is_key_column(const EdwMappingDef *def, const char *column)
+is_listed(List *columns, const char *column)
 {
 	ListCell   *lc;
 
-	foreach(lc, def->keys)
+	foreach(lc, columns)
 		if (strcmp(lfirst(lc), column) == 0)
 			return true;
 	return false;
@@ -147,14 +147,36 @@ want_expression_field(EdwInputDesc *input, const EdwMappingDef *def, TupleDesc d
 	return want_field(input, def, field, type, typmod, is_key);
 }
 
+/* Columns of a version that the extension or the table itself gives. */
 static bool
-is_written(const EdwMappingDef *def, Form_pg_attribute att)
+is_of_version(const EdwMappingDef *def, const List *primary_key, const char *name)
+{
+	const EdwScd2Def *scd2 = def->scd2;
+
+	return scd2 != NULL &&
+		(strcmp(name, scd2->valid_from) == 0 || strcmp(name, scd2->valid_to) == 0 ||
+		 (scd2->current != NULL && strcmp(name, scd2->current) == 0) ||
+		 (is_listed(unconstify(List *, primary_key), name) && !is_listed(def->keys, name)));
+}
+
+static bool
+is_written(const EdwMappingDef *def, const List *primary_key, Form_pg_attribute att)
 {
 	const char *name = NameStr(att->attname);
 
 	if (att->attisdropped || strncmp(name, "_edw_", 5) == 0)
 		return false;
-	if (is_key_column(def, name) || column_expression(def, name) != NULL)
+	if (is_of_version(def, primary_key, name))
+	{
+		if (column_expression(def, name) == NULL)
+			return false;
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column \"%s\" is part of a version and cannot be given by a mapping", name),
+				 errdetail("It is the surrogate key, or tells when the version is valid."),
+				 errhint("Leave it out of columns.")));
+	}
+	if (is_listed(def->keys, name) || column_expression(def, name) != NULL)
 	{
 		if (att->attgenerated == '\0')
 			return true;
@@ -210,7 +232,7 @@ describe_column(EdwTargetColumn *column, Form_pg_attribute att, const EdwMapping
 	column->collation = att->attcollation;
 	get_typlenbyval(column->type, &column->typlen, &column->typbyval);
 	column->always_identity = att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS;
-	column->is_key = is_key_column(def, column->name);
+	column->is_key = is_listed(def->keys, column->name);
 	if (column->is_key)
 	{
 		column->key_kind = EdwKeyKindOf(att->atttypid);
@@ -241,6 +263,7 @@ collect_columns(EdwTarget *target, Relation rel, EdwInputDesc *input)
 	TupleDesc	desc = RelationGetDescr(rel);
 	const EdwMappingDef *def = target->def;
 	List	   *context = deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel));
+	List	   *primary_key = EdwPrimaryKeyColumns(rel);
 
 	target->columns = palloc0(Max(desc->natts, 1) * sizeof(EdwTargetColumn));
 	for (int i = 0; i < desc->natts; i++)
@@ -249,7 +272,7 @@ collect_columns(EdwTarget *target, Relation rel, EdwInputDesc *input)
 		EdwTargetColumn *column = &target->columns[target->ncolumns];
 		const char *expression;
 
-		if (!is_written(def, att))
+		if (!is_written(def, primary_key, att))
 			continue;
 		target->ncolumns++;
 		describe_column(column, att, def);
@@ -351,6 +374,61 @@ own_column(EdwTarget *target, const char *name)
 	return attnum;
 }
 
+static int
+column_index(const EdwTarget *target, const char *name)
+{
+	for (int i = 0; i < target->ncolumns; i++)
+		if (strcmp(target->columns[i].name, name) == 0)
+			return i;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of table %s is not one that the mapping writes", name, target->relation),
+			 errdetail("The options of the mapping name it."),
+			 errhint("Give it in columns, or unmap the table and map it again without it.")));
+}
+
+/* The field that says since when a version is valid, and the column that shows it if there is one. */
+static void
+find_valid_time(EdwTarget *target, EdwInputDesc *input)
+{
+	const char *name = target->def->scd2->valid_time;
+	EdwVersioned *versioned = target->versioned;
+
+	versioned->valid_time_input = want_field(input, target->def, name, versioned->time_type, -1, false);
+	for (int i = 0; i < target->ncolumns; i++)
+		if (strcmp(target->columns[i].name, name) == 0)
+			versioned->valid_time = i;
+}
+
+/* What the options of apply => 'scd2' say of the table. */
+static void
+describe_versions(EdwTarget *target, Relation rel, EdwInputDesc *input)
+{
+	const EdwScd2Def *def = target->def->scd2;
+	EdwVersioned *versioned = target->versioned = palloc0(sizeof(EdwVersioned));
+	AttrNumber	from = own_column(target, def->valid_from);
+	ListCell   *lc;
+
+	versioned->time_type = TupleDescAttr(RelationGetDescr(rel), from - 1)->atttypid;
+	versioned->valid_from = pstrdup(quote_identifier(def->valid_from));
+	(void) own_column(target, def->valid_to);
+	versioned->valid_to = pstrdup(quote_identifier(def->valid_to));
+	if (def->current != NULL)
+	{
+		(void) own_column(target, def->current);
+		versioned->current = pstrdup(quote_identifier(def->current));
+	}
+	versioned->open_null = def->open_null;
+	versioned->valid_time_input = versioned->valid_time = -1;
+	if (def->valid_time)
+		find_valid_time(target, input);
+	versioned->tracked = palloc0(Max(target->ncolumns, 1) * sizeof(bool));
+	for (int i = 0; i < target->ncolumns; i++)
+		versioned->tracked[i] = def->track == NIL && !target->columns[i].is_key && i != versioned->valid_time;
+	foreach(lc, def->track)
+		versioned->tracked[column_index(target, lfirst(lc))] = true;
+}
+
 static EdwTarget *
 open_target(const EdwMappingDef *def, EdwInputDesc *input)
 {
@@ -365,10 +443,6 @@ open_target(const EdwMappingDef *def, EdwInputDesc *input)
 				 errhint("Create the table again and call edw_stream.map_table, which replaces the mapping, "
 						 "or give it up with edw_stream.unmap_table('%s', %u).",
 						 def->stream, def->target)));
-	if (def->apply == EDW_APPLY_SCD2)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("apply mode \"scd2\" is not supported yet")));
 	EdwWatchRelation(def->target);
 	target->def = def;
 	target->relid = def->target;
@@ -383,6 +457,8 @@ open_target(const EdwMappingDef *def, EdwInputDesc *input)
 	target->has_seq = true;
 	if (def->on_delete == EDW_DELETE_SOFT)
 		target->deleted_attnum = own_column(target, "_edw_deleted");
+	if (def->scd2)
+		describe_versions(target, rel, input);
 	if (def->filter)
 	{
 		ListCell   *lc;
@@ -486,7 +562,7 @@ EdwRouteBuild(const char *topic, List *mappings)
 		route->targets[route->ntargets++] = open_target(def, &route->input);
 
 		/* also where the key is the primary key: it need not be the source's */
-		route->input.want_old_key |= def->apply == EDW_APPLY_UPSERT;
+		route->input.want_old_key |= def->apply != EDW_APPLY_APPEND;
 	}
 	for (int i = 0; i < route->ntargets; i++)
 		make_expressions(route, route->targets[i]);

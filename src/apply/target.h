@@ -48,6 +48,19 @@ typedef struct EdwTargetColumn
 	char	   *greater_equal;
 } EdwTargetColumn;
 
+/* what a target has besides, whose rows are versions (apply => 'scd2') */
+typedef struct EdwVersioned
+{
+	bool	   *tracked;		/* per column: a change makes a version */
+	int			valid_time_input;	/* input column that says since when, -1: the source's time */
+	int			valid_time;		/* the target's column that shows it, -1: none */
+	Oid			time_type;		/* of valid_from and valid_to */
+	char	   *valid_from;		/* quoted */
+	char	   *valid_to;
+	char	   *current;		/* NULL: none */
+	bool		open_null;
+} EdwVersioned;
+
 typedef struct EdwTarget
 {
 	const EdwMappingDef *def;
@@ -64,6 +77,7 @@ typedef struct EdwTarget
 	bool		has_seq;		/* always true once mapped: _edw_seq */
 	AttrNumber	seq_attnum;
 	AttrNumber	deleted_attnum; /* _edw_deleted for on_delete soft, else 0 */
+	EdwVersioned *versioned;	/* apply => 'scd2', else NULL */
 
 	/* key columns that are partition key columns as well (indexes into columns) */
 	int			nbounds;

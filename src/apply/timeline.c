@@ -460,6 +460,8 @@ needs_point(const EdwTimeline *timeline, const EdwTimelineEvent *event)
 {
 	if (!counts(event) || event->implied)
 		return false;
+	if (event->undated && (event->effect == EDW_EFFECT_NONE || event->effect == EDW_EFFECT_CONFIRMS))
+		return false;
 	if (event->ends || event->effect != EDW_EFFECT_OPENS)
 		return event->position_len > 0;
 	if (event->at != event->effective || event->arrives)

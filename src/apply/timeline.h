@@ -46,6 +46,7 @@ typedef struct EdwTimelineEvent
 	bool		arrives;		/* half of a key's update (P3) … */
 	bool		departs;
 	uint64		transaction;	/* … in this source transaction; 0: unknown */
+	bool		undated;		/* its position was made up: remembered only if it does something */
 
 	Datum	   *values;			/* of the columns that it gives */
 	bool	   *nulls;

@@ -189,6 +189,8 @@ mapping_from_tuple(HeapTuple tuple)
 		def->columns = EdwColumnExpressionsParse(DatumGetJsonbP(datum));
 	datum = SPI_getbinval(tuple, desc, COL_OPTIONS, &isnull);
 	def->source_types = EdwSourceTypesParse(DatumGetJsonbP(datum));
+	if (def->apply == EDW_APPLY_SCD2)
+		def->scd2 = EdwScd2OptionsParse(DatumGetJsonbP(datum));
 	datum = SPI_getbinval(tuple, desc, COL_BARRIER, &isnull);
 	if (!isnull)
 	{

@@ -9,8 +9,7 @@
 #ifndef EDW_CATALOG_MAPPING_H
 #define EDW_CATALOG_MAPPING_H
 
-#include "nodes/pg_list.h"
-#include "utils/jsonb.h"
+#include "catalog/mapping_scd2.h"
 
 typedef enum EdwApplyMode { EDW_APPLY_UPSERT, EDW_APPLY_APPEND, EDW_APPLY_SCD2 } EdwApplyMode;
 typedef enum EdwOnDelete { EDW_DELETE_DELETE, EDW_DELETE_SOFT, EDW_DELETE_IGNORE, EDW_DELETE_ERROR } EdwOnDelete;
@@ -54,6 +53,7 @@ typedef struct EdwMappingDef
 	EdwOnTruncate on_truncate;
 	EdwOnSchemaChange on_schema_change;
 	List	   *source_types;	/* EdwSourceType * */
+	EdwScd2Def *scd2;			/* NULL unless apply is scd2 */
 	uint8	   *barrier;		/* position of the last applied truncate, with epoch */
 	int			barrier_len;	/* 0: none */
 	List	   *known_fields;	/* char *: unmapped fields that were accepted */

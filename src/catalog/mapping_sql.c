@@ -83,19 +83,6 @@ choice_argument(FunctionCallInfo fcinfo, int n, const char *const *names, const 
 	return given == NULL ? 0 : EdwChoice(given, names, count, what);
 }
 
-static EdwApplyMode
-apply_argument(FunctionCallInfo fcinfo)
-{
-	EdwApplyMode apply = choice_argument(fcinfo, ARG_APPLY, EdwApplyModeNames, "apply");
-
-	if (apply == EDW_APPLY_SCD2)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("apply => '%s' is not supported by this version", "scd2"),
-				 errhint("Use 'upsert', or 'append' to keep every event.")));
-	return apply;
-}
-
 static Jsonb *
 lookups_argument(FunctionCallInfo fcinfo)
 {
@@ -135,9 +122,10 @@ sequence_argument(FunctionCallInfo fcinfo)
  * under any search_path.
  */
 static Jsonb *
-options_argument(FunctionCallInfo fcinfo)
+options_argument(FunctionCallInfo fcinfo, EdwApplyMode apply)
 {
-	static const char *const names[] = {"source_types"};
+	const char *names[16] = {"source_types"};
+	int			n = 1;
 	Jsonb	   *options;
 	List	   *types;
 	StringInfoData text;
@@ -146,10 +134,12 @@ options_argument(FunctionCallInfo fcinfo)
 	if (PG_ARGISNULL(ARG_OPTIONS))
 		return jsonb_from_text("{}");
 	options = PG_GETARG_JSONB_P(ARG_OPTIONS);
-	EdwCheckOptionNames(options, names, lengthof(names), "mapping option");
+	for (int i = 0; apply == EDW_APPLY_SCD2 && EdwScd2OptionNames[i] != NULL; i++)
+		names[n++] = EdwScd2OptionNames[i];
+	EdwCheckOptionNames(options, names, n, "mapping option");
 	types = EdwSourceTypesParse(options);
 	if (types == NIL)
-		return jsonb_from_text("{}");
+		return options;
 
 	initStringInfo(&text);
 	foreach(lc, types)
@@ -163,7 +153,8 @@ options_argument(FunctionCallInfo fcinfo)
 												FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
 	}
 	appendStringInfoString(&text, "}}");
-	return jsonb_from_text(text.data);
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(options),
+											  JsonbPGetDatum(jsonb_from_text(text.data))));
 }
 
 static bool
@@ -342,6 +333,12 @@ check_combinations(const NewMapping *mapping)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("on_delete => 'soft' needs apply => 'upsert'"),
 				 errdetail("An appended row has no key by which a delete could find it.")));
+	if (mapping->apply == EDW_APPLY_SCD2 && mapping->on_delete == EDW_DELETE_SOFT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("on_delete => 'soft' needs apply => 'upsert'"),
+				 errdetail("With scd2 a delete closes the current version, and no row goes."),
+				 errhint("Leave out on_delete.")));
 }
 
 /* A table has one writer: no other stream, and each event reaches it by one mapping. */
@@ -471,14 +468,14 @@ check_new_mapping(FunctionCallInfo fcinfo, NewMapping *mapping)
 {
 	Relation	rel;
 
-	mapping->apply = apply_argument(fcinfo);
+	mapping->apply = choice_argument(fcinfo, ARG_APPLY, EdwApplyModeNames, "apply");
 	mapping->lookups = lookups_argument(fcinfo);
 	mapping->sequence = sequence_argument(fcinfo);
 	mapping->on_delete = choice_argument(fcinfo, ARG_ON_DELETE, EdwOnDeleteNames, "on_delete");
 	mapping->on_truncate = choice_argument(fcinfo, ARG_ON_TRUNCATE, EdwOnTruncateNames, "on_truncate");
 	mapping->on_schema_change = choice_argument(fcinfo, ARG_ON_SCHEMA_CHANGE,
 												EdwOnSchemaChangeNames, "on_schema_change");
-	mapping->options = options_argument(fcinfo);
+	mapping->options = options_argument(fcinfo, mapping->apply);
 	check_combinations(mapping);
 
 	rel = EdwMappingTargetOpen(mapping->target, mapping->stream,
@@ -488,8 +485,9 @@ check_new_mapping(FunctionCallInfo fcinfo, NewMapping *mapping)
 								   RelationGetRelationName(rel));
 	mapping->topic = topic_argument(fcinfo, mapping->stream, RelationGetRelationName(rel));
 	check_not_mapped(mapping);
-	mapping->keys = EdwMappingTargetKeys(rel, keys_argument(fcinfo),
-										 mapping->apply == EDW_APPLY_APPEND);
+	mapping->keys = EdwMappingTargetKeys(rel, keys_argument(fcinfo), mapping->apply);
+	if (mapping->apply == EDW_APPLY_SCD2)
+		EdwScd2CheckTarget(rel, EdwScd2OptionsParse(mapping->options), mapping->keys);
 	mapping->columns = columns_argument(fcinfo, rel);
 	mapping->filter = filter_argument(fcinfo);
 	/* the lock stays: ALTER TABLE wants no open reference */
@@ -547,6 +545,10 @@ edw_stream_unmap_table(PG_FUNCTION_ARGS)
 	(void) EdwStreamLoadOwned(stream, "FOR NO KEY UPDATE");
 	execute_for_mapping("DELETE FROM edw_stream.tombstone t USING edw_stream.mapping m"
 						" WHERE t.mapping_id OPERATOR(pg_catalog.=) m.mapping_id"
+						" AND m.stream OPERATOR(pg_catalog.=) $1"
+						" AND m.target::pg_catalog.oid OPERATOR(pg_catalog.=) $2", stream, target);
+	execute_for_mapping("DELETE FROM edw_stream.scd2_event e USING edw_stream.mapping m"
+						" WHERE e.mapping_id OPERATOR(pg_catalog.=) m.mapping_id"
 						" AND m.stream OPERATOR(pg_catalog.=) $1"
 						" AND m.target::pg_catalog.oid OPERATOR(pg_catalog.=) $2", stream, target);
 	if (execute_for_mapping("DELETE FROM edw_stream.mapping"

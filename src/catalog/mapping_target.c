@@ -250,27 +250,6 @@ check_key_column(Relation rel, const char *column)
 	return attnum;
 }
 
-static List *
-primary_key(Relation rel)
-{
-	List	   *indexes = RelationGetIndexList(rel);
-	List	   *keys = NIL;
-	HeapTuple	tuple;
-	Form_pg_index index;
-
-	list_free(indexes);
-	if (!OidIsValid(rel->rd_pkindex))
-		return NIL;
-	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(rel->rd_pkindex));
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for index %u", rel->rd_pkindex);
-	index = (Form_pg_index) GETSTRUCT(tuple);
-	for (int i = 0; i < index->indnkeyatts; i++)
-		keys = lappend(keys, get_attname(RelationGetRelid(rel), index->indkey.values[i], false));
-	ReleaseSysCache(tuple);
-	return keys;
-}
-
 /* Is it a unique index over exactly the columns in attnums, whole and valid? */
 static bool
 index_is_over(Oid indexid, Bitmapset *attnums)
@@ -321,14 +300,21 @@ require_unique_index(Relation rel, List *keys, Bitmapset *attnums)
 }
 
 List *
-EdwMappingTargetKeys(Relation rel, List *given, bool append)
+EdwMappingTargetKeys(Relation rel, List *given, EdwApplyMode apply)
 {
-	List	   *keys = given != NIL || append ? given : primary_key(rel);
+	bool		append = apply == EDW_APPLY_APPEND;
+	List	   *keys = given != NIL || append ? given : EdwPrimaryKeyColumns(rel);
 	Bitmapset  *attnums = NULL;
 	ListCell   *lc;
 
 	if (keys == NIL && append)
 		return NIL;
+	if (given == NIL && apply == EDW_APPLY_SCD2)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("apply => 'scd2' needs keys"),
+				 errdetail("They are the natural key; the primary key of the table is that of a version."),
+				 errhint("Give keys => ARRAY['column', …].")));
 	if (keys == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
@@ -353,7 +339,7 @@ EdwMappingTargetKeys(Relation rel, List *given, bool append)
 					 errmsg("key column \"%s\" is listed twice", column)));
 		attnums = bms_add_member(attnums, attnum);
 	}
-	if (!append)
+	if (apply == EDW_APPLY_UPSERT)
 		require_unique_index(rel, keys, attnums);
 	return keys;
 }

@@ -5,6 +5,7 @@
 #ifndef EDW_CATALOG_MAPPING_TARGET_H
 #define EDW_CATALOG_MAPPING_TARGET_H
 
+#include "catalog/mapping.h"
 #include "catalog/stream.h"
 #include "utils/rel.h"
 
@@ -27,8 +28,9 @@ extern void EdwMappingTargetCheckColumn(Relation rel, const char *column);
 
 /*
  * The key columns: those given, else the primary key's. ERROR unless they exist, are of
- * types that can be keys, and a unique index is over exactly them. NIL: append without keys.
+ * types that can be keys, and, to upsert by them, a unique index is over exactly them. NIL: append without
+ * keys.
  */
-extern List *EdwMappingTargetKeys(Relation rel, List *given, bool append);
+extern List *EdwMappingTargetKeys(Relation rel, List *given, EdwApplyMode apply);
 
 #endif							/* EDW_CATALOG_MAPPING_TARGET_H */

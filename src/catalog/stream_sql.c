@@ -258,6 +258,9 @@ edw_stream_drop_stream(PG_FUNCTION_ARGS)
 	execute_for_stream("DELETE FROM edw_stream.tombstone USING edw_stream.mapping m"
 					   " WHERE tombstone.mapping_id OPERATOR(pg_catalog.=) m.mapping_id"
 					   " AND m.stream OPERATOR(pg_catalog.=) $1", name);
+	execute_for_stream("DELETE FROM edw_stream.scd2_event USING edw_stream.mapping m"
+					   " WHERE scd2_event.mapping_id OPERATOR(pg_catalog.=) m.mapping_id"
+					   " AND m.stream OPERATOR(pg_catalog.=) $1", name);
 	execute_for_stream("DELETE FROM edw_stream.inbox WHERE stream OPERATOR(pg_catalog.=) $1", name);
 	execute_for_stream("DELETE FROM edw_stream.batch WHERE stream OPERATOR(pg_catalog.=) $1", name);
 	/* what refers to the stream goes by ON DELETE CASCADE */

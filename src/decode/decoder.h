@@ -107,6 +107,7 @@ typedef struct EdwChange
 								 * name, database, server id (O4); 0 unknown */
 	int64		source_ts_us;	/* when it happened at the source, Unix µs; 0 unknown */
 	int64		event_ts_us;	/* when the connector saw it; 0 unknown */
+	int64		kafka_ts_us;	/* when Kafka took it; 0 unknown. Set by the pipeline */
 
 	/* P3: one half of a primary key's update */
 	bool		key_departs;	/* d with header __debezium.newkey */

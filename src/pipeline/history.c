@@ -367,6 +367,7 @@ EdwHistoryPrune(EdwPipeline *pipeline)
 		most = Max(most, EdwSqlRun(&prune_inbox, args, NULL));
 	EdwSqlFinish(&sql);
 	most = Max(most, (uint64) EdwTombstonesPrune(PRUNE_LIMIT));
+	most = Max(most, (uint64) EdwPointsPrune(PRUNE_LIMIT));
 	EdwXactCommit(&pipeline->xact);
 	if (most < PRUNE_LIMIT)
 		pipeline->next_prune = TimestampTzPlusMilliseconds(now, PRUNE_INTERVAL_MS);

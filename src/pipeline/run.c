@@ -36,6 +36,7 @@ EdwRunDecode(EdwPipeline *pipeline, int index, EdwTopic *topic, EdwReason *reaso
 	reason->detail[0] = reason->hint[0] = '\0';
 	pipeline->phase = EDW_PHASE_MESSAGE;
 	pipeline->current = index;
+	topic->change.kafka_ts_us = Max(pipeline->messages[index].timestamp_ms, 0) * 1000;
 	return topic->decoder->ops->decode(topic->decoder, pipeline->source,
 									   &pipeline->messages[index], &topic->change, reason);
 }

@@ -10,10 +10,10 @@
 \set VERBOSITY terse
 SET client_min_messages = warning;
 
--- fields: the row; of a delete its key. header: __debezium.newkey or __debezium.oldkey
+-- fields: the row; of a delete its key. header: __debezium.newkey or __debezium.oldkey. ts: the source's time in ms
 CREATE FUNCTION pg_temp.send(stream text, topic text, op text, fields jsonb, lsn bigint,
 	tx bigint DEFAULT 1, header text DEFAULT NULL, before jsonb DEFAULT NULL, partition int DEFAULT 0,
-	key text[] DEFAULT '{id}', snapshot text DEFAULT 'false')
+	key text[] DEFAULT '{id}', snapshot text DEFAULT 'false', ts bigint DEFAULT 1700000000000)
 	RETURNS void LANGUAGE sql AS $$
 	SELECT edw_stream.push(stream, topic,
 		CASE WHEN op <> 't' THEN (SELECT jsonb_object_agg(k, fields -> k) FROM unnest(key) AS k)::text END,
@@ -21,7 +21,7 @@ CREATE FUNCTION pg_temp.send(stream text, topic text, op text, fields jsonb, lsn
 			'before', CASE WHEN op = 'd' THEN fields ELSE before END,
 			'after', CASE WHEN op NOT IN ('d', 't') THEN fields END,
 			'source', jsonb_build_object('connector', 'postgresql', 'name', 'n', 'db', 'src',
-				'schema', 'public', 'table', topic, 'txId', tx, 'ts_ms', 1700000000000,
+				'schema', 'public', 'table', topic, 'txId', tx, 'ts_ms', ts,
 				'lsn', lsn, 'sequence', jsonb_build_array(tx::text, lsn::text)::text,
 				'snapshot', snapshot),
 			'ts_ms', 1700000000000)::text,

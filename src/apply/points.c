@@ -1,0 +1,378 @@
+/*
+ * points.c
+ *		edw_stream.scd2_event: events that the versions of a key do not show (see timeline.h).
+ *
+ * Read and written as the extension's owner, for all keys of a batch at once. A point whose event
+ * opens a version tells more of it: its own time, or which columns it did not give.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "apply/apply.h"
+#include "apply/scd2.h"
+#include "catalog/pg_type.h"
+#include "catalog/stream.h"
+#include "edw_stream.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#define POINTS_RELATION	"edw_points"
+
+/* scd2_event.kind */
+#define KIND_SET		's'
+#define KIND_ARRIVES	'a'
+#define KIND_ENDS		'e'
+#define KIND_DEPARTS	'd'
+
+typedef struct Points
+{
+	EphemeralNamedRelationData enr;
+	Tuplestorestate *store;
+	int64		count;
+} Points;
+
+enum
+{
+	POINT_ROW, POINT_KEY, POINT_POSITION, POINT_AT, POINT_KIND, POINT_MISSING, POINT_VALUES, POINT_COLUMNS
+};
+
+static void
+points_begin(Points *points, double planned)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(POINT_COLUMNS);
+
+	memset(points, 0, sizeof(Points));
+	TupleDescInitEntry(desc, POINT_ROW + 1, "row", INT4OID, -1, 0);
+	TupleDescInitEntry(desc, POINT_KEY + 1, "key", BYTEAOID, -1, 0);
+	TupleDescInitEntry(desc, POINT_POSITION + 1, "position", BYTEAOID, -1, 0);
+	TupleDescInitEntry(desc, POINT_AT + 1, "at", INT8OID, -1, 0);
+	TupleDescInitEntry(desc, POINT_KIND + 1, "kind", CHAROID, -1, 0);
+	TupleDescInitEntry(desc, POINT_MISSING + 1, "missing", INT2ARRAYOID, -1, 0);
+	TupleDescInitEntry(desc, POINT_VALUES + 1, "shown", TEXTARRAYOID, -1, 0);
+	points->store = tuplestore_begin_heap(false, false, work_mem);
+	points->enr.md.name = POINTS_RELATION;
+	points->enr.md.tupdesc = desc;
+	points->enr.md.enrtype = ENR_NAMED_TUPLESTORE;
+	points->enr.md.enrtuples = planned;
+	points->enr.reldata = points->store;
+	SPI_register_relation(&points->enr);
+}
+
+static void
+points_end(Points *points)
+{
+	SPI_unregister_relation(POINTS_RELATION);
+	tuplestore_end(points->store);
+}
+
+static Datum
+bytes_datum(EdwBatch *batch, const uint8 *bytes, int len)
+{
+	bytea	   *result = EdwBatchAlloc(batch, VARHDRSZ + len);
+
+	SET_VARSIZE(result, VARHDRSZ + len);
+	memcpy(VARDATA(result), bytes, len);
+	return PointerGetDatum(result);
+}
+
+static void
+points_put(Points *points, Datum *values, bool *nulls)
+{
+	tuplestore_putvalues(points->store, points->enr.md.tupdesc, values, nulls);
+	points->count++;
+}
+
+/*
+ * Reading
+ */
+
+static void
+read_missing(EdwScd2 *scd2, EdwTimelineEvent *event, Datum value)
+{
+	const EdwTarget *target = scd2->bt->target;
+	Datum	   *elements;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(value), INT2OID, sizeof(int16), true, TYPALIGN_SHORT,
+					  &elements, NULL, &n);
+	for (int e = 0; e < n; e++)
+		for (int i = 0; i < target->ncolumns; i++)
+			if (target->columns[i].attnum == DatumGetInt16(elements[e]))
+				event->given[i] = false;
+}
+
+/* The values that a superseded event gave, by attnum; a column that came later has none. */
+static void
+read_values(EdwScd2 *scd2, EdwTimelineEvent *event, Datum value)
+{
+	const EdwTarget *target = scd2->bt->target;
+	MemoryContext old = MemoryContextSwitchTo(scd2->batch->context);
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	event->values = palloc0(Max(target->ncolumns, 1) * sizeof(Datum));
+	event->nulls = palloc(Max(target->ncolumns, 1) * sizeof(bool));
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const EdwTargetColumn *column = &target->columns[i];
+		int			at = column->attnum - 1;
+		Oid			input;
+		Oid			ioparam;
+
+		event->nulls[i] = at >= n || nulls[at];
+		if (event->nulls[i])
+			continue;
+		getTypeInputInfo(column->type, &input, &ioparam);
+		event->values[i] = OidInputFunctionCall(input, TextDatumGetCString(elements[at]),
+												ioparam, column->typmod);
+	}
+	event->stored_values = true;
+	MemoryContextSwitchTo(old);
+}
+
+static EdwTimelineEvent *
+event_at(EdwScd2 *scd2, EdwHistory *history, EdwPositionBytes position)
+{
+	EdwTimeline *timeline = &history->timeline;
+	EdwTimelineEvent *event;
+	int			ncolumns = Max(timeline->ncolumns, 1);
+
+	for (int v = 0; v < timeline->nstored; v++)
+		if (history->openers[v].len > 0 && EdwPositionOrder(history->openers[v], position) == 0)
+			return &timeline->events[v];
+	event = EdwHistoryAddEvent(scd2, history);
+	EdwEventSetPosition(event, position);
+	event->given = EdwBatchAlloc(scd2->batch, ncolumns * sizeof(bool));
+	memset(event->given, true, ncolumns);
+	return event;
+}
+
+static void
+note_point(EdwScd2 *scd2, HeapTuple tuple, TupleDesc desc, int number)
+{
+	Datum		values[POINT_COLUMNS];
+	bool		nulls[POINT_COLUMNS];
+	EdwTimelineEvent *event;
+	EdwPositionBytes position;
+	struct varlena *bytes;
+	char		kind;
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	bytes = PG_DETOAST_DATUM_PACKED(values[POINT_POSITION]);
+	position.bytes = (const uint8 *) VARDATA_ANY(bytes);
+	position.len = VARSIZE_ANY_EXHDR(bytes);
+	event = event_at(scd2, &scd2->histories[DatumGetInt32(values[POINT_ROW])], position);
+	kind = DatumGetChar(values[POINT_KIND]);
+	event->point = number;
+	event->at = DatumGetInt64(values[POINT_AT]);
+	event->ends = kind == KIND_ENDS || kind == KIND_DEPARTS;
+	event->arrives = kind == KIND_ARRIVES;
+	event->departs = kind == KIND_DEPARTS;
+	if (!nulls[POINT_MISSING])
+		read_missing(scd2, event, values[POINT_MISSING]);
+	if (!nulls[POINT_VALUES])
+		read_values(scd2, event, values[POINT_VALUES]);
+}
+
+static bool
+has_any(int32 mapping_id)
+{
+	Oid			type = INT4OID;
+	Datum		value = Int32GetDatum(mapping_id);
+
+	SPI_execute_with_args("SELECT FROM edw_stream.scd2_event WHERE mapping_id = $1 LIMIT 1",
+						  1, &type, &value, NULL, false, 1);
+	return SPI_processed > 0;
+}
+
+void
+EdwPointsRead(EdwScd2 *scd2)
+{
+	EdwCatalogAccess access;
+	Oid			type = INT4OID;
+	Datum		mapping_id = Int32GetDatum(scd2->bt->target->def->mapping_id);
+	Points		points;
+	bool		any;
+
+	EdwCatalogBegin(&access);
+	any = has_any(DatumGetInt32(mapping_id));
+	EdwCatalogEnd(&access);
+	if (!any)
+		return;
+
+	/* few rows, so that the index is probed for each */
+	points_begin(&points, 10);
+	for (int h = 0; h < scd2->nhistories; h++)
+	{
+		const EdwEntry *entry = scd2->histories[h].entry;
+		Datum		values[POINT_COLUMNS] = {0};
+		bool		nulls[POINT_COLUMNS];
+
+		memset(nulls, true, sizeof(nulls));
+		nulls[POINT_ROW] = nulls[POINT_KEY] = false;
+		values[POINT_ROW] = Int32GetDatum(h);
+		values[POINT_KEY] = bytes_datum(scd2->batch, entry->key, entry->key_len);
+		points_put(&points, values, nulls);
+	}
+	EdwCatalogBegin(&access);
+	SPI_execute_with_args("SELECT p.row, p.key, e.position, e.at, e.kind, e.missing, e.shown"
+						  " FROM " POINTS_RELATION " p JOIN edw_stream.scd2_event e"
+						  " ON e.mapping_id = $1 AND e.key = p.key",
+						  1, &type, &mapping_id, NULL, false, 0);
+	EdwCatalogEnd(&access);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		note_point(scd2, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, (int) i);
+	points_end(&points);
+}
+
+/*
+ * Writing
+ */
+
+static Datum
+missing_columns(EdwScd2 *scd2, const EdwTimelineEvent *event, bool *isnull)
+{
+	const EdwTarget *target = scd2->bt->target;
+	Datum	   *elements = palloc(Max(target->ncolumns, 1) * sizeof(Datum));
+	int			n = 0;
+
+	for (int i = 0; i < target->ncolumns; i++)
+		if (!event->ends && !event->given[i])
+			elements[n++] = Int16GetDatum(target->columns[i].attnum);
+	*isnull = n == 0;
+	return PointerGetDatum(construct_array(elements, n, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
+}
+
+static Datum
+given_values(EdwScd2 *scd2, const EdwTimelineEvent *event)
+{
+	const EdwTarget *target = scd2->bt->target;
+	int			natts = target->rel_desc->natts;
+	Datum	   *elements = palloc0(natts * sizeof(Datum));
+	bool	   *nulls = palloc(natts * sizeof(bool));
+	int			dims[1] = {natts};
+	int			lbs[1] = {1};
+
+	memset(nulls, true, natts);
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const EdwTargetColumn *column = &target->columns[i];
+		Oid			output;
+		bool		is_varlena;
+
+		if (!event->given[i] || event->nulls[i])
+			continue;
+		getTypeOutputInfo(column->type, &output, &is_varlena);
+		elements[column->attnum - 1] =
+			CStringGetTextDatum(OidOutputFunctionCall(output, event->values[i]));
+		nulls[column->attnum - 1] = false;
+	}
+	return PointerGetDatum(construct_md_array(elements, nulls, 1, dims, lbs, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+static void
+put_event(Points *points, EdwScd2 *scd2, EdwHistory *history, const EdwTimelineEvent *event)
+{
+	Datum		values[POINT_COLUMNS];
+	bool		nulls[POINT_COLUMNS] = {false};
+
+	values[POINT_ROW] = Int32GetDatum(0);
+	values[POINT_KEY] = bytes_datum(scd2->batch, history->entry->key, history->entry->key_len);
+	values[POINT_POSITION] = bytes_datum(scd2->batch, event->position, event->position_len);
+	values[POINT_AT] = Int64GetDatum(event->at);
+	values[POINT_KIND] = CharGetDatum(event->ends ? (event->departs ? KIND_DEPARTS : KIND_ENDS)
+									  : (event->arrives ? KIND_ARRIVES : KIND_SET));
+	values[POINT_MISSING] = missing_columns(scd2, event, &nulls[POINT_MISSING]);
+	nulls[POINT_VALUES] = !event->keep_values;
+	values[POINT_VALUES] = event->keep_values ? given_values(scd2, event) : (Datum) 0;
+	points_put(points, values, nulls);
+}
+
+/* Is what is stored of it not what is to be? */
+static bool
+must_write(const EdwTimelineEvent *event)
+{
+	return event->keep_point && (event->point < 0 || event->stored_values != event->keep_values);
+}
+
+static bool
+must_delete(const EdwTimelineEvent *event)
+{
+	return event->point >= 0 && !event->keep_point;
+}
+
+/* Run a statement over some of the events. */
+static void
+write_events(EdwScd2 *scd2, bool (*wanted) (const EdwTimelineEvent *), const char *sql)
+{
+	EdwCatalogAccess access;
+	Oid			type = INT4OID;
+	Datum		mapping_id = Int32GetDatum(scd2->bt->target->def->mapping_id);
+	Points		points;
+
+	points_begin(&points, 10);
+	for (int h = 0; h < scd2->nhistories; h++)
+	{
+		EdwHistory *history = &scd2->histories[h];
+
+		for (int e = 0; e < history->timeline.nevents; e++)
+			if (wanted(&history->timeline.events[e]))
+				put_event(&points, scd2, history, &history->timeline.events[e]);
+	}
+	if (points.count > 0)
+	{
+		EdwCatalogBegin(&access);
+		SPI_execute_with_args(sql, 1, &type, &mapping_id, NULL, false, 0);
+		EdwCatalogEnd(&access);
+	}
+	points_end(&points);
+}
+
+void
+EdwPointsWrite(EdwScd2 *scd2)
+{
+	write_events(scd2, must_delete,
+				 "DELETE FROM edw_stream.scd2_event e USING " POINTS_RELATION " p"
+				 " WHERE e.mapping_id = $1 AND e.key = p.key AND e.position = p.position");
+	write_events(scd2, must_write,
+				 "INSERT INTO edw_stream.scd2_event AS e (mapping_id, key, position, at, kind, missing, shown)"
+				 " SELECT $1, p.key, p.position, p.at, p.kind, p.missing, p.shown FROM " POINTS_RELATION " p"
+				 " ON CONFLICT (mapping_id, key, position) DO UPDATE"
+				 " SET at = excluded.at, kind = excluded.kind, missing = excluded.missing, shown = excluded.shown");
+}
+
+/*
+ * Forget what is older than the retention, as tombstones are; but of each key the newest point stays: else an event
+ * older than it could be taken for the newest.
+ */
+int64
+EdwPointsPrune(int64 limit)
+{
+	EdwCatalogAccess access;
+	Oid			types[2] = {TIMESTAMPTZOID, INT8OID};
+	Datum		values[2];
+	int64		pruned;
+
+	values[0] = TimestampTzGetDatum(GetCurrentTimestamp() -
+									(TimestampTz) EdwTombstoneRetentionS * USECS_PER_SEC);
+	values[1] = Int64GetDatum(limit);
+	SPI_connect();
+	EdwCatalogBegin(&access);
+	SPI_execute_with_args("DELETE FROM edw_stream.scd2_event WHERE ctid = ANY (ARRAY("
+						  "SELECT e.ctid FROM edw_stream.scd2_event e WHERE e.noted_at < $1"
+						  " AND EXISTS (SELECT FROM edw_stream.scd2_event n WHERE n.mapping_id = e.mapping_id"
+						  " AND n.key = e.key AND n.position > e.position)"
+						  " LIMIT $2 FOR UPDATE SKIP LOCKED))",
+						  2, types, values, NULL, false, 0);
+	pruned = SPI_processed;
+	EdwCatalogEnd(&access);
+	SPI_finish();
+	return pruned;
+}

@@ -1,0 +1,400 @@
+/*
+ * versions.c
+ *		The rows of a table of versions: read for a batch's keys, and written (see scd2.h).
+ *
+ * A row that was read is found again by its ctid. If somebody changed it meanwhile, the
+ * statement passes over it (PostgreSQL looks at the new row, whose ctid is another), fewer rows are
+ * written than were to be, and the batch is retried. Versions that end are written before versions that
+ * begin, so that a unique index on the current version holds row by row.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "apply/merge_sql.h"
+#include "apply/scd2.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/tuplestore.h"
+
+#define ROWS_RELATION	"edw_versions"
+
+/* told to the planner, which then looks rows up one by one (see rows.c) */
+#define PLANNED_ROWS	10
+
+/* columns of the relation, before those of the target */
+enum
+{
+	ROW_KEY, ROW_TID, ROW_TABLE, ROW_FROM, ROW_TO, ROW_CURRENT, ROW_SEQ, ROW_OWN
+};
+
+/* rows that a statement reads */
+typedef struct Rows
+{
+	EphemeralNamedRelationData enr;
+	const EdwTarget *target;
+	Tuplestorestate *store;
+	Datum	   *values;
+	bool	   *nulls;
+	int			count;
+} Rows;
+
+static void
+rows_begin(Rows *rows, const EdwTarget *target)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(ROW_OWN + target->ncolumns);
+	Oid			time_type = target->versioned->time_type;
+
+	memset(rows, 0, sizeof(Rows));
+	TupleDescInitEntry(desc, ROW_KEY + 1, "_edw_row", INT4OID, -1, 0);
+	TupleDescInitEntry(desc, ROW_TID + 1, "_edw_tid", TIDOID, -1, 0);
+	TupleDescInitEntry(desc, ROW_TABLE + 1, "_edw_table", OIDOID, -1, 0);
+	TupleDescInitEntry(desc, ROW_FROM + 1, "_edw_from", time_type, -1, 0);
+	TupleDescInitEntry(desc, ROW_TO + 1, "_edw_to", time_type, -1, 0);
+	TupleDescInitEntry(desc, ROW_CURRENT + 1, "_edw_current", BOOLOID, -1, 0);
+	TupleDescInitEntry(desc, ROW_SEQ + 1, "_edw_seq", BYTEAOID, -1, 0);
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const EdwTargetColumn *column = &target->columns[i];
+
+		TupleDescInitEntry(desc, ROW_OWN + i + 1, column->name, column->type, column->typmod, 0);
+		TupleDescInitEntryCollation(desc, ROW_OWN + i + 1, column->collation);
+	}
+	rows->target = target;
+	rows->store = tuplestore_begin_heap(false, false, work_mem);
+	rows->values = palloc0(desc->natts * sizeof(Datum));
+	rows->nulls = palloc(desc->natts * sizeof(bool));
+	rows->enr.md.name = ROWS_RELATION;
+	rows->enr.md.tupdesc = desc;
+	rows->enr.md.enrtype = ENR_NAMED_TUPLESTORE;
+	rows->enr.md.enrtuples = PLANNED_ROWS;
+	rows->enr.reldata = rows->store;
+	SPI_register_relation(&rows->enr);
+}
+
+static void
+rows_end(Rows *rows)
+{
+	SPI_unregister_relation(ROWS_RELATION);
+	tuplestore_end(rows->store);
+}
+
+static void
+set_value(Rows *rows, int column, Datum value)
+{
+	rows->values[column] = value;
+	rows->nulls[column] = false;
+}
+
+static void
+rows_put(Rows *rows)
+{
+	tuplestore_putvalues(rows->store, rows->enr.md.tupdesc, rows->values, rows->nulls);
+	rows->count++;
+}
+
+/*
+ * Reading
+ */
+
+/* The statement's columns are row, ctid, tableoid, _edw_seq, valid_from, valid_to, the mapping's. */
+static char *
+read_sql(const EdwTarget *target)
+{
+	const EdwVersioned *versioned = target->versioned;
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT s._edw_row, t.ctid, t.tableoid, t._edw_seq, t.%s, t.%s",
+					 versioned->valid_from, versioned->valid_to);
+	for (int i = 0; i < target->ncolumns; i++)
+		appendStringInfo(&sql, ", t.%s", target->columns[i].quoted);
+	appendStringInfo(&sql, "\nFROM " ROWS_RELATION " AS s JOIN %s AS t ON ", target->relation);
+	EdwAppendKeyMatch(&sql, target);
+	return sql.data;
+}
+
+static void
+note_version(EdwScd2 *scd2, HeapTuple tuple, TupleDesc desc)
+{
+	const EdwTarget *target = scd2->bt->target;
+	int			natts = desc->natts;
+	Datum	   *values = EdwBatchAlloc(scd2->batch, natts * sizeof(Datum));
+	bool	   *nulls = EdwBatchAlloc(scd2->batch, natts * sizeof(bool));
+	EdwHistory *history;
+	EdwTimelineVersion *version;
+	int			v;
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	history = &scd2->histories[DatumGetInt32(values[0])];
+	if (nulls[4])
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("a row of table %s has no %s", target->relation, target->versioned->valid_from),
+				 errhint("Each version needs a beginning; -infinity is one.")));
+	if (history->timeline.nstored == history->stored_size)
+	{
+		int			size = Max(2, 2 * history->stored_size);
+		EdwTimelineVersion *stored = EdwBatchAlloc(scd2->batch, size * sizeof(EdwTimelineVersion));
+		EdwRowAddress *addresses = EdwBatchAlloc(scd2->batch, size * sizeof(EdwRowAddress));
+		EdwPositionBytes *openers = EdwBatchAlloc(scd2->batch, size * sizeof(EdwPositionBytes));
+
+		if (history->timeline.nstored > 0)
+		{
+			memcpy(stored, history->timeline.stored, history->timeline.nstored * sizeof(*stored));
+			memcpy(addresses, history->addresses, history->timeline.nstored * sizeof(*addresses));
+			memcpy(openers, history->openers, history->timeline.nstored * sizeof(*openers));
+		}
+		history->timeline.stored = stored;
+		history->addresses = addresses;
+		history->openers = openers;
+		history->stored_size = size;
+	}
+	v = history->timeline.nstored++;
+	version = &history->timeline.stored[v];
+	memset(version, 0, sizeof(*version));
+	version->from = EdwVersionTimeOf(target, values[4]);
+	version->to = nulls[5] ? EDW_TIMELINE_OPEN : EdwVersionTimeOf(target, values[5]);
+	version->values = values + 6;
+	version->nulls = nulls + 6;
+	ItemPointerCopy((ItemPointer) DatumGetPointer(values[1]), &history->addresses[v].tid);
+	history->addresses[v].tableoid = DatumGetObjectId(values[2]);
+	history->openers[v] = (EdwPositionBytes) {NULL, 0};
+	if (!nulls[3])
+	{
+		struct varlena *seq = PG_DETOAST_DATUM_PACKED(values[3]);
+
+		history->openers[v].len = VARSIZE_ANY_EXHDR(seq);
+		history->openers[v].bytes = (const uint8 *) VARDATA_ANY(seq);
+	}
+}
+
+void
+EdwVersionsRead(EdwScd2 *scd2)
+{
+	const EdwTarget *target = scd2->bt->target;
+	Rows		rows;
+
+	rows_begin(&rows, target);
+	for (int h = 0; h < scd2->nhistories; h++)
+	{
+		const EdwFoldChange *c = &scd2->histories[h].entry->live;
+
+		memset(rows.nulls, true, rows.enr.md.tupdesc->natts);
+		set_value(&rows, ROW_KEY, Int32GetDatum(h));
+		for (int k = 0; k < target->nkeys; k++)
+			set_value(&rows, ROW_OWN + target->keys[k], c->values[target->keys[k]]);
+		rows_put(&rows);
+	}
+	SPI_execute(read_sql(target), false, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		note_version(scd2, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+	rows_end(&rows);
+}
+
+/*
+ * Writing
+ */
+
+static char *
+update_sql(const EdwTarget *target)
+{
+	const EdwVersioned *versioned = target->versioned;
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s AS t SET %s = s._edw_from, %s = s._edw_to, ",
+					 target->relation, versioned->valid_from, versioned->valid_to);
+	if (versioned->current)
+		appendStringInfo(&sql, "%s = s._edw_current, ", versioned->current);
+	for (int i = 0; i < target->ncolumns; i++)
+		if (!target->columns[i].is_key && !target->columns[i].always_identity)
+			appendStringInfo(&sql, "%s = s.%s, ", target->columns[i].quoted, target->columns[i].quoted);
+	appendStringInfoString(&sql, "_edw_seq = s._edw_seq\nFROM " ROWS_RELATION " AS s\n"
+						   "WHERE t.ctid OPERATOR(pg_catalog.=) s._edw_tid"
+						   " AND t.tableoid OPERATOR(pg_catalog.=) s._edw_table");
+	return sql.data;
+}
+
+static char *
+delete_sql(const EdwTarget *target)
+{
+	return psprintf("DELETE FROM %s AS t USING " ROWS_RELATION " AS s\n"
+					"WHERE t.ctid OPERATOR(pg_catalog.=) s._edw_tid"
+					" AND t.tableoid OPERATOR(pg_catalog.=) s._edw_table", target->relation);
+}
+
+static char *
+insert_sql(const EdwTarget *target)
+{
+	const EdwVersioned *versioned = target->versioned;
+	StringInfoData sql;
+	StringInfoData values;
+	bool		overriding = false;
+
+	initStringInfo(&sql);
+	initStringInfo(&values);
+	appendStringInfo(&sql, "INSERT INTO %s (", target->relation);
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		appendStringInfo(&sql, "%s, ", target->columns[i].quoted);
+		appendStringInfo(&values, "s.%s, ", target->columns[i].quoted);
+		overriding |= target->columns[i].always_identity;
+	}
+	appendStringInfo(&sql, "%s, %s, ", versioned->valid_from, versioned->valid_to);
+	appendStringInfoString(&values, "s._edw_from, s._edw_to, ");
+	if (versioned->current)
+	{
+		appendStringInfo(&sql, "%s, ", versioned->current);
+		appendStringInfoString(&values, "s._edw_current, ");
+	}
+	appendStringInfo(&sql, "_edw_seq)%s\n\tSELECT %ss._edw_seq\n\tFROM " ROWS_RELATION " AS s",
+					 overriding ? "\n\tOVERRIDING SYSTEM VALUE" : "", values.data);
+	return sql.data;
+}
+
+static void
+put_version(Rows *rows, EdwScd2 *scd2, EdwHistory *history, const EdwTimelineVersion *version)
+{
+	const EdwTarget *target = rows->target;
+	const EdwTimelineEvent *opener = &history->timeline.events[version->opener];
+	bytea	   *seq;
+
+	memset(rows->nulls, false, rows->enr.md.tupdesc->natts);
+	set_value(rows, ROW_KEY, Int32GetDatum(0));
+	rows->nulls[ROW_TID] = rows->nulls[ROW_TABLE] = version->stored < 0;
+	if (version->stored >= 0)
+	{
+		rows->values[ROW_TID] = PointerGetDatum(&history->addresses[version->stored].tid);
+		rows->values[ROW_TABLE] = ObjectIdGetDatum(history->addresses[version->stored].tableoid);
+	}
+	set_value(rows, ROW_FROM, EdwVersionTimeDatum(target, version->from));
+	set_value(rows, ROW_TO, EdwVersionTimeDatum(target, version->to));
+	rows->nulls[ROW_TO] = version->to == EDW_TIMELINE_OPEN && target->versioned->open_null;
+	set_value(rows, ROW_CURRENT, BoolGetDatum(version->to == EDW_TIMELINE_OPEN));
+	seq = EdwBatchAlloc(scd2->batch, VARHDRSZ + opener->position_len);
+	SET_VARSIZE(seq, VARHDRSZ + opener->position_len);
+	if (opener->position_len > 0)
+		memcpy(VARDATA(seq), opener->position, opener->position_len);
+	rows->values[ROW_SEQ] = PointerGetDatum(seq);
+	rows->nulls[ROW_SEQ] = opener->position_len == 0;
+	memcpy(rows->values + ROW_OWN, version->values, target->ncolumns * sizeof(Datum));
+	memcpy(rows->nulls + ROW_OWN, version->nulls, target->ncolumns * sizeof(bool));
+	for (int k = 0; k < target->nkeys; k++)
+		set_value(rows, ROW_OWN + target->keys[k], history->entry->live.values[target->keys[k]]);
+	rows_put(rows);
+}
+
+/* Run a statement over the rows; all of them have to be written. */
+static void
+write_rows(Rows *rows, const char *sql)
+{
+	if (rows->count > 0)
+	{
+		SPI_execute(sql, false, 0);
+		if (SPI_processed != (uint64) rows->count)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("versions in table %s changed while a batch was applied", rows->target->relation),
+					 errdetail("Another transaction has changed them, or a trigger has left them out.")));
+	}
+	rows_end(rows);
+}
+
+static void
+delete_dropped(EdwScd2 *scd2)
+{
+	Rows		rows;
+
+	rows_begin(&rows, scd2->bt->target);
+	for (int h = 0; h < scd2->nhistories; h++)
+	{
+		EdwHistory *history = &scd2->histories[h];
+
+		for (int v = 0; v < history->timeline.nstored; v++)
+		{
+			if (!history->timeline.dropped[v])
+				continue;
+			memset(rows.nulls, true, rows.enr.md.tupdesc->natts);
+			set_value(&rows, ROW_TID, PointerGetDatum(&history->addresses[v].tid));
+			set_value(&rows, ROW_TABLE, ObjectIdGetDatum(history->addresses[v].tableoid));
+			rows_put(&rows);
+		}
+	}
+	write_rows(&rows, delete_sql(scd2->bt->target));
+}
+
+/* stored: rows that are there, of versions that are open afterwards or are not; else new ones. */
+static void
+write_versions(EdwScd2 *scd2, bool stored, bool open, const char *sql)
+{
+	Rows		rows;
+
+	rows_begin(&rows, scd2->bt->target);
+	for (int h = 0; h < scd2->nhistories; h++)
+	{
+		EdwHistory *history = &scd2->histories[h];
+
+		for (int v = 0; v < history->timeline.nversions; v++)
+		{
+			const EdwTimelineVersion *version = &history->timeline.versions[v];
+
+			if (version->changed && (version->stored >= 0) == stored &&
+				(!stored || (version->to == EDW_TIMELINE_OPEN) == open))
+				put_version(&rows, scd2, history, version);
+		}
+	}
+	write_rows(&rows, sql);
+}
+
+void
+EdwVersionsWrite(EdwScd2 *scd2)
+{
+	const EdwTarget *target = scd2->bt->target;
+
+	delete_dropped(scd2);
+	write_versions(scd2, true, false, update_sql(target));
+	write_versions(scd2, true, true, update_sql(target));
+	write_versions(scd2, false, false, insert_sql(target));
+}
+
+/*
+ * End the open versions of keys that the batch does not have and that are older than a truncate (P4). A key of which
+ * something newer is remembered goes on: it is of the time after.
+ */
+void
+EdwVersionsTruncate(EdwScd2 *scd2, EdwPositionBytes barrier, int64 at)
+{
+	const EdwTarget *target = scd2->bt->target;
+	const EdwVersioned *versioned = target->versioned;
+	Oid			types[2] = {BYTEAOID, versioned->time_type};
+	Datum		values[2];
+	bytea	   *position = EdwBatchAlloc(scd2->batch, VARHDRSZ + barrier.len);
+	StringInfoData sql;
+
+	SET_VARSIZE(position, VARHDRSZ + barrier.len);
+	memcpy(VARDATA(position), barrier.bytes, barrier.len);
+	values[0] = PointerGetDatum(position);
+	values[1] = EdwVersionTimeDatum(target, at);
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s AS t SET %s = GREATEST(t.%s, $2)", target->relation,
+					 versioned->valid_to, versioned->valid_from);
+	if (versioned->current)
+		appendStringInfo(&sql, ", %s = false", versioned->current);
+	appendStringInfo(&sql, "\nWHERE (t._edw_seq OPERATOR(pg_catalog.<) $1 OR t._edw_seq IS NULL) AND ");
+	if (versioned->open_null)
+		appendStringInfo(&sql, "t.%s IS NULL", versioned->valid_to);
+	else
+		appendStringInfo(&sql, "t.%s OPERATOR(pg_catalog.=) 'infinity'", versioned->valid_to);
+	SPI_execute_with_args(sql.data, 2, types, values, NULL, false, 0);
+}
+
+char *
+EdwVersionsExplain(const EdwTarget *target)
+{
+	return psprintf("-- the versions of a batch's keys:\n%s;\n\n"
+					"-- versions that end, and columns that make no version:\n%s;\n\n"
+					"-- versions that begin:\n%s",
+					read_sql(target), update_sql(target), insert_sql(target));
+}
