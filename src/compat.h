@@ -104,4 +104,11 @@
 	 ExecInsertIndexTuples((relation), (slot), (estate), true, false, NULL, NIL))
 #endif
 
+/* 17 lets an index keep things between insertions, to be let go of in the end */
+#if PG_VERSION_NUM >= 170000
+#define EdwIndexInsertCleanup(index, info)	index_insert_cleanup((index), (info))
+#else
+#define EdwIndexInsertCleanup(index, info)	((void) 0)
+#endif
+
 #endif							/* EDW_COMPAT_H */

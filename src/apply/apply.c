@@ -421,7 +421,7 @@ settle_rows(Apply *apply)
 	for (int i = 0; i < bt->nentries; i++)
 		if (bt->entries[i]->blind)
 			apply->need_exclusive = true;
-	EdwTombstonesWrite(bt->target->def->mapping_id, bt->entries, bt->nentries);
+	EdwTombstonesWrite(apply->tombstones, bt->entries, bt->nentries);
 }
 
 /* A table of versions: see scd2.h. Its keys' rows hang together, so that one worker at a time writes them. */

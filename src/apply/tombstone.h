@@ -3,7 +3,7 @@
  *		What was deleted, so that a late older event does not bring it back (O8).
  *
  * Read row by row while a MERGE runs, straight from the index and as the extension;
- * written once per target and batch.
+ * written once per target and batch, those of keys that have none together.
  */
 #ifndef EDW_APPLY_TOMBSTONE_H
 #define EDW_APPLY_TOMBSTONE_H
@@ -14,7 +14,7 @@ typedef struct EdwTombstones EdwTombstones;
 
 /*
  * Open for one target. alone: nobody else writes tombstones of this mapping meanwhile;
- * then one snapshot does for all, and if there are no tombstones every look is free.
+ * then one snapshot does for all, and a look in the order of keys is free unless a tombstone is near.
  */
 extern EdwTombstones *EdwTombstonesOpen(int32 mapping_id, bool alone);
 
@@ -25,6 +25,6 @@ extern EdwPositionBytes EdwTombstoneFind(EdwTombstones *tombstones,
 extern void EdwTombstonesClose(EdwTombstones *tombstones);
 
 /* Write the tombstones that entries carry (bury), which are sorted by key. */
-extern void EdwTombstonesWrite(int32 mapping_id, EdwEntry **entries, int n);
+extern void EdwTombstonesWrite(EdwTombstones *tombstones, EdwEntry **entries, int n);
 
 #endif							/* EDW_APPLY_TOMBSTONE_H */
