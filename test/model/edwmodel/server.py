@@ -113,7 +113,7 @@ class Connection:
 class Server:
     """A throwaway instance; PostgreSQL does not run as root."""
 
-    def __init__(self, pg_config, keep=False):
+    def __init__(self, pg_config, keep=False, settings=()):
         self.bin = subprocess.check_output([pg_config, '--bindir'], text=True).strip()
         self.keep = keep
         self.port = 5432
@@ -129,7 +129,7 @@ class Server:
         conf = self.data + '/postgresql.conf'
         with open(conf, 'a') as file:
             file.write(SETTINGS + "port = %d\nunix_socket_directories = '%s'\n" %
-                       (self.port, self.directory))
+                       (self.port, self.directory) + ''.join(s + '\n' for s in settings))
         self.run('pg_ctl', '-D', self.data, '-l', self.directory + '/log', '-w', '-t', '180',
                  'start')
 
