@@ -30,12 +30,12 @@
 #include "parser/parse_func.h"
 #include "pipeline/catalog_sql.h"
 #include "storage/lmgr.h"
-#include "utils/array.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "view/state.h"
 
 static const struct
 {
@@ -59,40 +59,57 @@ EdwViewTriggerIsOurs(const char *name)
 	return false;
 }
 
-/* The tables that a table is a partition or child of, at any distance. */
+/*
+ * Of which tables a table is a partition or child; of one that is dropped, from what this
+ * transaction has deleted.
+ */
+static List *
+parents_of(Relation inherits, Oid relid, bool dropped)
+{
+	List	   *result = NIL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true,
+							  dropped ? SnapshotAny : NULL, 1, &key);
+	while ((tuple = systable_getnext(scan)) != NULL)
+		if (!dropped || TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(tuple->t_data)))
+			result = lappend_oid(result, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
+	systable_endscan(scan);
+	return result;
+}
+
 List *
 EdwViewTablesAbove(Oid relid)
 {
-	List	   *result = NIL;
-	List	   *todo = list_make1_oid(relid);
 	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
+	List	   *result = parents_of(inherits, relid, false);
+	ListCell   *lc;
 
-	while (todo != NIL)
-	{
-		ScanKeyData key;
-		SysScanDesc scan;
-		HeapTuple	tuple;
-
-		ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
-					ObjectIdGetDatum(linitial_oid(todo)));
-		todo = list_delete_first(todo);
-		scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
-		while ((tuple = systable_getnext(scan)) != NULL)
-		{
-			Oid			parent = ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent;
-
-			if (list_member_oid(result, parent))
-				continue;
-			result = lappend_oid(result, parent);
-			todo = lappend_oid(todo, parent);
-		}
-		systable_endscan(scan);
-	}
+	foreach(lc, result)			/* grows while we go */
+		result = list_concat_unique_oid(result, parents_of(inherits, lfirst_oid(lc), false));
 	table_close(inherits, AccessShareLock);
 	return result;
 }
 
-/* A table, what is below it and what is above it, each locked. */
+List *
+EdwViewTablesAboveDropped(Oid relid)
+{
+	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
+	List	   *parents = parents_of(inherits, relid, true);
+	List	   *result = list_copy(parents);
+	ListCell   *lc;
+
+	table_close(inherits, AccessShareLock);
+	foreach(lc, parents)
+		result = list_concat_unique_oid(result, EdwViewTablesAbove(lfirst_oid(lc)));
+	return result;
+}
+
+/* A table, what is below it and what is above it; each locked, unless NoLock. */
 static List *
 tables_around(Oid relid, LOCKMODE lock)
 {
@@ -100,7 +117,8 @@ tables_around(Oid relid, LOCKMODE lock)
 	ListCell   *lc;
 
 	foreach(lc, result)
-		LockRelationOid(lfirst_oid(lc), lock);
+		if (lock != NoLock)
+			LockRelationOid(lfirst_oid(lc), lock);
 	return list_concat(result, find_all_inheritors(relid, lock, NULL));
 }
 
@@ -108,24 +126,17 @@ tables_around(Oid relid, LOCKMODE lock)
  * Do registered views read a table, or one above or below it? With the newest snapshot, whatever the transaction's: what
  * another one registered since must not lose its triggers.
  */
-static bool
-is_read_around(Oid relid)
+bool
+EdwViewTriggersNeeded(Oid relid)
 {
 	static EdwStatement find_view = {
 		"SELECT FROM edw_stream.view_base WHERE base = ANY ($1) LIMIT 1",
 		1, {OIDARRAYOID}, NULL
 	};
-	List	   *tables = tables_around(relid, NoLock);
-	Datum	   *oids = palloc(sizeof(Datum) * list_length(tables));
-	Datum		args[1];
+	Datum		args[1] = {EdwOidArray(tables_around(relid, NoLock))};
 	EdwSql		sql;
-	ListCell   *lc;
 	bool		found;
 
-	foreach(lc, tables)
-		oids[foreach_current_index(lc)] = ObjectIdGetDatum(lfirst_oid(lc));
-	args[0] = PointerGetDatum(construct_array(oids, list_length(tables), OIDOID, sizeof(Oid), true,
-											  TYPALIGN_INT));
 	EdwSqlStart(&sql);
 	found = EdwSqlRunUnder(&find_view, args, GetLatestSnapshot()) > 0;
 	EdwSqlFinish(&sql);
@@ -218,10 +229,11 @@ depend_on_extension(ObjectAddress trigger)
 	recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
 }
 
-/* A table that cannot carry the triggers, or lose rows without them. */
-static void
-check_table(Oid relid, char relkind)
+void
+EdwViewTriggersCheck(Oid relid)
 {
+	char		relkind = get_rel_relkind(relid);
+
 	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -258,6 +270,7 @@ create_trigger(Oid relid, int kind)
 static void
 create_on_table(Oid relid)
 {
+	EdwViewTriggersCheck(relid);
 	for (int i = 0; i < (int) lengthof(kinds); i++)
 	{
 		char		enabled = TRIGGER_FIRES_ALWAYS;
@@ -268,8 +281,6 @@ create_on_table(Oid relid)
 		else if (enabled != TRIGGER_FIRES_ALWAYS)
 			enable_always(relid, trigger);
 	}
-	/* whoever wrote to it before has to look again who reads it */
-	CacheInvalidateRelcacheByRelid(relid);
 }
 
 void
@@ -283,8 +294,76 @@ EdwViewTriggersCreate(Oid relid)
 	tables = tables_around(relid, ShareRowExclusiveLock);
 	foreach(lc, tables)
 	{
-		check_table(lfirst_oid(lc), get_rel_relkind(lfirst_oid(lc)));
 		create_on_table(lfirst_oid(lc));
+		/* whoever wrote to it before has to look again who reads it */
+		CacheInvalidateRelcacheByRelid(lfirst_oid(lc));
+	}
+	CommandCounterIncrement();
+}
+
+static EdwViewTriggers
+state_of(Oid relid, char **message)
+{
+	for (int i = 0; i < (int) lengthof(kinds); i++)
+	{
+		char		enabled = TRIGGER_DISABLED;
+		Oid			trigger = find_trigger(relid, kinds[i].name, &enabled);
+
+		if (OidIsValid(trigger) && enabled != TRIGGER_DISABLED && enabled != TRIGGER_FIRES_ON_REPLICA)
+			continue;
+		*message = psprintf("trigger \"%s\" of table \"%s\" is %s", kinds[i].name,
+							get_rel_name(relid), OidIsValid(trigger) ? "disabled" : "missing");
+		return OidIsValid(trigger) ? EDW_TRIGGERS_DISABLED : EDW_TRIGGERS_MISSING;
+	}
+	return EDW_TRIGGERS_INTACT;
+}
+
+EdwViewTriggers
+EdwViewTriggersState(Oid relid, char **message)
+{
+	EdwViewTriggers result = EDW_TRIGGERS_INTACT;
+	List	   *tables;
+	ListCell   *lc;
+
+	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
+		return result;
+	tables = tables_around(relid, NoLock);
+	foreach(lc, tables)
+	{
+		result = state_of(lfirst_oid(lc), message);
+		if (result != EDW_TRIGGERS_INTACT)
+			break;
+	}
+	return result;
+}
+
+void
+EdwViewTriggersComplete(Oid relid)
+{
+	List	   *tables = tables_around(relid, NoLock);
+	ListCell   *lc;
+	char	   *message;
+
+	foreach(lc, tables)
+	{
+		if (state_of(lfirst_oid(lc), &message) == EDW_TRIGGERS_INTACT)
+			continue;
+		LockRelationOid(lfirst_oid(lc), ShareRowExclusiveLock);
+		create_on_table(lfirst_oid(lc));
+	}
+	CommandCounterIncrement();
+}
+
+void
+EdwViewTriggersEnable(Oid relid)
+{
+	for (int i = 0; i < (int) lengthof(kinds); i++)
+	{
+		char		enabled = TRIGGER_FIRES_ALWAYS;
+		Oid			trigger = find_trigger(relid, kinds[i].name, &enabled);
+
+		if (OidIsValid(trigger) && enabled == TRIGGER_FIRES_ON_ORIGIN)
+			enable_always(relid, trigger);
 	}
 	CommandCounterIncrement();
 }
@@ -317,36 +396,11 @@ EdwViewTriggersDrop(Oid relid)
 	tables = tables_around(relid, NoLock);
 	foreach(lc, tables)
 	{
-		if (is_read_around(lfirst_oid(lc)))
+		if (EdwViewTriggersNeeded(lfirst_oid(lc)))
 			continue;
 		LockRelationOid(lfirst_oid(lc), AccessExclusiveLock);
-		if (!is_read_around(lfirst_oid(lc)))	/* nor by what was being registered meanwhile */
+		if (!EdwViewTriggersNeeded(lfirst_oid(lc)))	/* nor by what was being registered meanwhile */
 			drop_from_table(lfirst_oid(lc));
 	}
 	CommandCounterIncrement();
-}
-
-bool
-EdwViewTriggersIntact(Oid relid, char **message)
-{
-	List	   *tables;
-	ListCell   *lc;
-
-	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
-		return true;
-	tables = tables_around(relid, NoLock);
-	foreach(lc, tables)
-		for (int i = 0; i < (int) lengthof(kinds); i++)
-		{
-			char		enabled = TRIGGER_DISABLED;
-			Oid			trigger = find_trigger(lfirst_oid(lc), kinds[i].name, &enabled);
-
-			if (OidIsValid(trigger) && enabled != TRIGGER_DISABLED && enabled != TRIGGER_FIRES_ON_REPLICA)
-				continue;
-			*message = psprintf("trigger \"%s\" of table \"%s\" is %s", kinds[i].name,
-								get_rel_name(lfirst_oid(lc)),
-								OidIsValid(trigger) ? "disabled" : "missing");
-			return false;
-		}
-	return true;
 }

@@ -1,0 +1,189 @@
+/*
+ * state.c
+ *		Rows of edw_stream.view (see state.h).
+ *
+ * Each change of them makes all processes load definitions anew: they are cached until a relcache invalidation of
+ * that table.
+ */
+#include "postgres.h"
+
+#include "view/state.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "edw_stream.h"
+#include "pipeline/catalog_sql.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+static EdwStatement any_view = {"SELECT FROM edw_stream.view LIMIT 1", 0, {0}, NULL};
+
+static EdwStatement views_among = {
+	"SELECT view FROM edw_stream.view WHERE view = ANY ($1)", 1, {OIDARRAYOID}, NULL
+};
+
+static EdwStatement bases_of = {
+	"SELECT base FROM edw_stream.view_base WHERE view = $1", 1, {OIDOID}, NULL
+};
+
+static EdwStatement mark = {
+	"UPDATE edw_stream.view SET reason = $2, message = $3, hint = $4 WHERE view = $1",
+	4, {OIDOID, TEXTOID, TEXTOID, TEXTOID}, NULL
+};
+
+static EdwStatement unmark = {
+	"UPDATE edw_stream.view SET reason = NULL, message = NULL, hint = NULL"
+	" WHERE view = $1 AND reason = $2", 2, {OIDOID, TEXTOID}, NULL
+};
+
+static EdwStatement rename_column = {
+	"UPDATE edw_stream.view SET partition_by = pg_catalog.array_replace(partition_by, $2::name, $3::name)"
+	" WHERE view = $1 AND $2::name = ANY (partition_by)", 3, {OIDOID, TEXTOID, TEXTOID}, NULL
+};
+
+static EdwStatement forget_pending = {
+	"DELETE FROM edw_stream.view_pending WHERE view = $1", 1, {OIDOID}, NULL
+};
+
+static EdwStatement forget_groups = {
+	"DELETE FROM edw_stream.view_group WHERE view = $1", 1, {OIDOID}, NULL
+};
+
+/* takes view_base and view_stat along */
+static EdwStatement forget_view = {
+	"DELETE FROM edw_stream.view WHERE view = $1", 1, {OIDOID}, NULL
+};
+
+static void
+invalidate_definitions(void)
+{
+	CacheInvalidateRelcacheByRelid(get_relname_relid("view", get_namespace_oid(EDW_SCHEMA, false)));
+}
+
+static bool
+run(EdwStatement *statement, Datum *args)
+{
+	EdwSql		sql;
+	bool		found;
+
+	EdwSqlStart(&sql);
+	found = EdwSqlRun(statement, args, NULL) > 0;
+	EdwSqlFinish(&sql);
+	return found;
+}
+
+/* With the newest snapshot: what others registered since the transaction's counts too. */
+static List *
+run_for_oids(EdwStatement *statement, Datum *args)
+{
+	EdwSql		sql;
+	List	   *result = NIL;
+	uint64		n;
+
+	EdwSqlStart(&sql);
+	n = EdwSqlRunUnder(statement, args, GetLatestSnapshot());
+	for (uint64 i = 0; i < n; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(sql.caller);
+		bool		isnull;
+
+		result = lappend_oid(result, DatumGetObjectId(EdwSqlGet(i, 1, &isnull)));
+		MemoryContextSwitchTo(old);
+	}
+	EdwSqlFinish(&sql);
+	return result;
+}
+
+bool
+EdwViewsExist(void)
+{
+	EdwSql		sql;
+	bool		found;
+
+	EdwSqlStart(&sql);
+	found = EdwSqlRunUnder(&any_view, NULL, GetLatestSnapshot()) > 0;
+	EdwSqlFinish(&sql);
+	return found;
+}
+
+Datum
+EdwOidArray(List *oids)
+{
+	Datum	   *values = palloc(sizeof(Datum) * (list_length(oids) + 1));
+	ListCell   *lc;
+
+	foreach(lc, oids)
+		values[foreach_current_index(lc)] = ObjectIdGetDatum(lfirst_oid(lc));
+	return PointerGetDatum(construct_array(values, list_length(oids), OIDOID, sizeof(Oid), true,
+										   TYPALIGN_INT));
+}
+
+List *
+EdwViewsAmong(List *relids)
+{
+	Datum		args[1] = {EdwOidArray(relids)};
+
+	return run_for_oids(&views_among, args);
+}
+
+bool
+EdwViewIsRegistered(Oid view)
+{
+	return EdwViewsAmong(list_make1_oid(view)) != NIL;
+}
+
+List *
+EdwViewBasesRecorded(Oid view)
+{
+	Datum		args[1] = {ObjectIdGetDatum(view)};
+
+	return run_for_oids(&bases_of, args);
+}
+
+void
+EdwViewMark(Oid view, const char *reason, const char *message, const char *hint)
+{
+	Datum		args[] = {
+		ObjectIdGetDatum(view),
+		CStringGetTextDatum(reason),
+		CStringGetTextDatum(message),
+		CStringGetTextDatum(hint)
+	};
+
+	(void) run(&mark, args);
+	invalidate_definitions();
+}
+
+bool
+EdwViewUnmark(Oid view, const char *reason)
+{
+	Datum		args[] = {ObjectIdGetDatum(view), CStringGetTextDatum(reason)};
+	bool		found = run(&unmark, args);
+
+	if (found)
+		invalidate_definitions();
+	return found;
+}
+
+void
+EdwViewColumnRenamed(Oid view, const char *old, const char *new)
+{
+	Datum		args[] = {ObjectIdGetDatum(view), CStringGetTextDatum(old), CStringGetTextDatum(new)};
+
+	if (run(&rename_column, args))
+		invalidate_definitions();
+}
+
+void
+EdwViewForget(Oid view)
+{
+	Datum		args[1] = {ObjectIdGetDatum(view)};
+
+	(void) run(&forget_pending, args);
+	(void) run(&forget_groups, args);
+	(void) run(&forget_view, args);
+	invalidate_definitions();
+}
