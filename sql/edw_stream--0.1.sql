@@ -577,6 +577,27 @@ CREATE VIEW edw_stream.latency WITH (security_barrier) AS
 SELECT * FROM edw_stream.latency_status();
 
 /*
+ * Registered views
+ */
+CREATE FUNCTION edw_stream.register_view(view regclass, partition_by text[], refresh text DEFAULT 'commit',
+	options jsonb DEFAULT '{}')
+	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_register_view' LANGUAGE C;
+CREATE FUNCTION edw_stream.unregister_view(view regclass)
+	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_unregister_view' LANGUAGE C;
+CREATE FUNCTION edw_stream.explain_view(view regclass)
+	RETURNS text AS 'MODULE_PATHNAME', 'edw_stream_explain_view' LANGUAGE C;
+
+-- whoever changes what is registered (a restore, too), all processes hear of it
+CREATE FUNCTION edw_stream.registry_changed()
+	RETURNS trigger AS 'MODULE_PATHNAME', 'edw_stream_registry_changed' LANGUAGE C;
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON edw_stream.view
+	FOR EACH STATEMENT EXECUTE FUNCTION edw_stream.registry_changed();
+ALTER TABLE edw_stream.view ENABLE ALWAYS TRIGGER registry_changed;
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON edw_stream.view_base
+	FOR EACH STATEMENT EXECUTE FUNCTION edw_stream.registry_changed();
+ALTER TABLE edw_stream.view_base ENABLE ALWAYS TRIGGER registry_changed;
+
+/*
  * Privileges. This section and the comments after it stay the last of the script.
  *
  * Everybody may use the schema and read the views, which show him his own streams. Whoever
@@ -663,6 +684,14 @@ COMMENT ON FUNCTION edw_stream.discard_dead_letters(text, text, int, bigint, tex
 	'Gives up open dead letters, all of a stream or those that the arguments choose; returns how many.';
 COMMENT ON FUNCTION edw_stream.explain_table(text, regclass) IS
 	'The SQL statement that applies a batch of a stream''s events to a table.';
+COMMENT ON FUNCTION edw_stream.register_view(regclass, text[], text, jsonb) IS
+	'Keeps a materialized view fresh: only partitions that changes concern are computed anew.';
+COMMENT ON FUNCTION edw_stream.unregister_view(regclass) IS
+	'Makes a registered view an ordinary materialized view again; its rows stay.';
+COMMENT ON FUNCTION edw_stream.explain_view(regclass) IS
+	'How a registered view is kept fresh: its method, the partitions that changes concern, and their query.';
+COMMENT ON FUNCTION edw_stream.registry_changed() IS
+	'Internal: trigger that tells all processes that registered views have changed.';
 COMMENT ON FUNCTION edw_stream.merge_guard(int, bytea) IS
 	'Internal: decides within the MERGE of a batch whether an event is newer than the stored row.';
 COMMENT ON FUNCTION edw_stream.kafka_validator(text[], oid) IS

@@ -104,6 +104,37 @@
 	 ExecInsertIndexTuples((relation), (slot), (estate), true, false, NULL, NIL))
 #endif
 
+/* 16 moved what a query needs of a relation's columns from its range table entry to a list of their own */
+#if PG_VERSION_NUM >= 160000
+#define EdwQueryPermInfos(query)	((query)->rteperminfos)
+#define EdwQuerySetPermInfos(query, infos)	((void) ((query)->rteperminfos = (infos)))
+#define EdwRteSelectedCols(query, rte) \
+	((rte)->perminfoindex == 0 ? NULL : \
+	 list_nth_node(RTEPermissionInfo, (query)->rteperminfos, (rte)->perminfoindex - 1)->selectedCols)
+#else
+#define EdwQueryPermInfos(query)	((void) (query), NIL)
+#define EdwQuerySetPermInfos(query, infos)	((void) (query), (void) (infos))
+#define EdwRteSelectedCols(query, rte)	((void) (query), (rte)->selectedCols)
+#endif
+
+/* … told Vars which outer joins may make them null, and flatten_join_alias_vars the planner's state */
+#if PG_VERSION_NUM >= 160000
+#define EdwVarForgetNulling(var)	((void) ((var)->varnullingrels = NULL))
+#define EdwFlattenJoinAliases(query, node)	flatten_join_alias_vars(NULL, (query), (node))
+#else
+#define EdwVarForgetNulling(var)	((void) (var))
+#define EdwFlattenJoinAliases(query, node)	flatten_join_alias_vars((query), (node))
+#endif
+
+/* 18 gave grouping expressions a range table entry: use this where optimizer/optimizer.h is included */
+#if PG_VERSION_NUM >= 180000
+#define EdwFlattenGroups(query, node)	flatten_group_exprs(NULL, (query), (node))
+#define EdwForgetGroupRte(query)	((void) ((query)->hasGroupRTE = false))
+#else
+#define EdwFlattenGroups(query, node)	((void) (query), (node))
+#define EdwForgetGroupRte(query)	((void) (query))
+#endif
+
 /* 17 lets an index keep things between insertions, to be let go of in the end */
 #if PG_VERSION_NUM >= 170000
 #define EdwIndexInsertCleanup(index, info)	index_insert_cleanup((index), (info))

@@ -13,6 +13,8 @@
 #include "datatype/timestamp.h"
 #include "nodes/bitmapset.h"
 #include "nodes/parsenodes.h"
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
 #include "view/delta.h"
 
 typedef enum EdwViewRefresh
@@ -87,5 +89,17 @@ extern Query *EdwViewQueryForKeys(const EdwViewDef *def, List *const *keys);
 
 /* SELECT ctid and all columns of the stored rows of some partitions, likewise. */
 extern Query *EdwViewStoredForKeys(const EdwViewDef *def, List *const *keys);
+
+/*
+ * For a SQL call: open a registered view of the caller's; ERROR if it is not a materialized view, not his or
+ * not registered.
+ */
+extern Relation EdwRegisteredViewOpen(Oid view, LOCKMODE lock);
+
+/*
+ * Something that the view was made from has changed: derive it anew and put right which relations it reads. ERROR, of the kinds that
+ * register_view raises, when it cannot be kept fresh any more. Idempotent; no-op for views that are not registered.
+ */
+extern void EdwViewRecheck(Oid view);
 
 #endif							/* EDW_VIEW_DEFINITION_H */
