@@ -584,6 +584,8 @@ CREATE FUNCTION edw_stream.register_view(view regclass, partition_by text[], ref
 	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_register_view' LANGUAGE C;
 CREATE FUNCTION edw_stream.unregister_view(view regclass)
 	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_unregister_view' LANGUAGE C;
+CREATE FUNCTION edw_stream.refresh_view(view regclass)
+	RETURNS void AS 'MODULE_PATHNAME', 'edw_stream_refresh_view' LANGUAGE C;
 CREATE FUNCTION edw_stream.explain_view(view regclass)
 	RETURNS text AS 'MODULE_PATHNAME', 'edw_stream_explain_view' LANGUAGE C;
 
@@ -688,6 +690,8 @@ COMMENT ON FUNCTION edw_stream.register_view(regclass, text[], text, jsonb) IS
 	'Keeps a materialized view fresh: only partitions that changes concern are computed anew.';
 COMMENT ON FUNCTION edw_stream.unregister_view(regclass) IS
 	'Makes a registered view an ordinary materialized view again; its rows stay.';
+COMMENT ON FUNCTION edw_stream.refresh_view(regclass) IS
+	'Computes a registered materialized view anew and writes the rows that differ.';
 COMMENT ON FUNCTION edw_stream.explain_view(regclass) IS
 	'How a registered view is kept fresh: its method, the partitions that changes concern, and their query.';
 COMMENT ON FUNCTION edw_stream.registry_changed() IS

@@ -2,9 +2,9 @@
  * flush.h
  *		Captured changes into registered views, in the transaction that made them.
  *
- * Locks, to the end of the transaction, views in the order of their OIDs: the view's change lock (advisory
- * lock space, class 0x4556, the view's OID) exclusive; and, unless the view is deferred, ROW EXCLUSIVE on the
- * materialized view, which keeps REFRESH out and lets readers and autovacuum in. Then the newest snapshot is
+ * Locks, to the end of the transaction, views in the order of their OIDs: first ROW EXCLUSIVE on all materialized
+ * views that are not deferred, which keeps REFRESH out and lets readers and autovacuum in; then all views' change
+ * locks (advisory lock space, class 0x4556, the view's OID) exclusive. Then the newest snapshot is
  * taken, whatever the transaction's isolation level: it sees all that earlier holders of the lock committed.
  * So of two transactions that touch one view the later one sees the earlier one's rows, and no change is stranded between them
  * (G3; proof in docs/views.md). The refresher has a lock of its own (pending.h): writers never wait for it.
@@ -20,6 +20,9 @@
  * then tells which view it was. Counts go to edw_stream.view_stat.
  */
 extern void EdwFlush(void);
+
+/* Take a view's change lock: nobody else changes it or notes changes of it until the transaction ends. */
+extern void EdwFlushLock(Oid view);
 
 /* The view that is being flushed; after an ERROR the one that raised it; InvalidOid: none. */
 extern Oid	EdwFlushCurrent(void);

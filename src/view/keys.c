@@ -9,12 +9,12 @@
 
 #include "view/keys.h"
 
+#include "access/htup_details.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
-#include "utils/relcache.h"
+#include "utils/syscache.h"
 #include "view/image.h"
 
 /* entry of the set */
@@ -130,6 +130,17 @@ stop_receiving(DestReceiver *receiver)
 	(void) receiver;
 }
 
+static void
+look_up_column(Oid view, AttrNumber attnum, FormData_pg_attribute *attr)
+{
+	HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(view), Int16GetDatum(attnum));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for column %d of materialized view %u", attnum, view);
+	memcpy(attr, GETSTRUCT(tuple), ATTRIBUTE_FIXED_PART_SIZE);
+	ReleaseSysCache(tuple);
+}
+
 EdwViewKeys *
 EdwViewKeysCreate(const EdwViewDef *def)
 {
@@ -137,10 +148,6 @@ EdwViewKeysCreate(const EdwViewDef *def)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	EdwViewKeys *keys = palloc0(sizeof(EdwViewKeys));
-	Relation	view = RelationIdGetRelation(def->relid);
-
-	if (!RelationIsValid(view))
-		elog(ERROR, "could not open materialized view %s", def->name);
 	keys->receiver.receiveSlot = receive_key;
 	keys->receiver.rStartup = start_receiving;
 	keys->receiver.rShutdown = stop_receiving;
@@ -150,8 +157,7 @@ EdwViewKeysCreate(const EdwViewDef *def)
 	keys->ncolumns = def->nkeys;
 	keys->attrs = palloc(def->nkeys * sizeof(FormData_pg_attribute));
 	for (int i = 0; i < def->nkeys; i++)
-		keys->attrs[i] = *TupleDescAttr(RelationGetDescr(view), def->keys[i] - 1);
-	RelationClose(view);
+		look_up_column(def->relid, def->keys[i], &keys->attrs[i]);
 	keys->probe = palloc(def->nkeys * sizeof(NullableDatum));
 	keys->set = keyset_create(context, 64, keys);
 	MemoryContextSwitchTo(old);

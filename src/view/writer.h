@@ -10,6 +10,7 @@
 #define EDW_VIEW_WRITER_H
 
 #include "executor/tuptable.h"
+#include "nodes/bitmapset.h"
 #include "storage/itemptr.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
@@ -18,6 +19,13 @@ typedef struct EdwViewWriter EdwViewWriter;
 
 /* The view is open and locked by the caller (flush.h). snapshot: rows to be updated or deleted are those it sees. */
 extern EdwViewWriter *EdwViewWriterOpen(Relation view, Snapshot snapshot);
+
+/*
+ * Columns that tell the view's rows apart, where a unique index says so; NULL: none does. Rows with a
+ * null among them are not told apart.
+ */
+extern const Bitmapset *EdwViewWriterRowKey(const EdwViewWriter *writer);
+
 extern void EdwViewWriterInsert(EdwViewWriter *writer, TupleTableSlot *row);
 /* old: the stored row; in place (HOT where no indexed column differs) */
 extern void EdwViewWriterUpdate(EdwViewWriter *writer, ItemPointer tid, TupleTableSlot *old, TupleTableSlot *row);
