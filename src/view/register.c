@@ -248,29 +248,39 @@ has_index(Relation rel, int n, const AttrNumber *columns)
 	return false;
 }
 
-/* The stored rows of a partition, or of a group, must be found without reading the whole view. */
-static void
-create_index(Relation rel, const EdwViewDef *def)
+/*
+ * The stored rows of a partition, or of a group, must be found without reading the whole view: the columns of an
+ * index that is missing for that, as SQL, or NULL.
+ */
+static char *
+missing_index(Relation rel, const EdwViewDef *def)
 {
 	bool		by_group = def->method == EDW_VIEW_DELTA;
 	int			n = by_group ? def->ngroups : def->nkeys;
 	const AttrNumber *columns = by_group ? def->groups : def->keys;
 	StringInfoData list;
-	char	   *sql;
 
 	if (def->method == EDW_VIEW_FULL || n > INDEX_MAX_KEYS || has_index(rel, n, columns))
-		return;
+		return NULL;
 	initStringInfo(&list);
 	for (int i = 0; i < n; i++)
 		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "",
 						 quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(rel), columns[i] - 1)->attname)));
-	sql = psprintf("CREATE INDEX ON %s (%s)", def->name, list.data);
+	return list.data;
+}
+
+/* The view is not open: CREATE INDEX refuses a relation that its own session uses. */
+static void
+create_index(const EdwViewDef *def, const char *columns)
+{
+	char	   *sql = psprintf("CREATE INDEX ON %s (%s)", def->name, columns);
+
 	SPI_connect();
 	if (SPI_execute(sql, false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not execute \"%s\"", sql);
 	SPI_finish();
 	ereport(NOTICE,
-			(errmsg("created an index on (%s) of materialized view \"%s\"", list.data, RelationGetRelationName(rel)),
+			(errmsg("created an index on (%s) of materialized view \"%s\"", columns, get_rel_name(def->relid)),
 			 errdetail("The stored rows of what changes are found by it.")));
 }
 
@@ -282,6 +292,7 @@ edw_stream_register_view(PG_FUNCTION_ARGS)
 	List	   *relations;
 	Jsonb	   *options;
 	Relation	rel;
+	char	   *index;
 
 	EdwRequireArgument(fcinfo, ARG_VIEW, "view");
 	EdwRequireArgument(fcinfo, ARG_PARTITION_BY, "partition_by");
@@ -297,8 +308,10 @@ edw_stream_register_view(PG_FUNCTION_ARGS)
 	EdwViewDerive(rel, names, options, &def, &relations);
 	store_view(&def, names, options);
 	watch_bases(def.bases);
-	create_index(rel, &def);
+	index = missing_index(rel, &def);
 	relation_close(rel, NoLock);
+	if (index != NULL)
+		create_index(&def, index);
 	EdwCaptureView(def.relid);
 	PG_RETURN_VOID();
 }
