@@ -302,12 +302,12 @@ def over_view(rng, star):
     return 'SELECT category, day, n FROM sold_by_category WHERE n > 1', ['day']
 
 
-@shape()
+@shape(must=False)
 def correlated(rng, star):
     return ('SELECT s.id, s.day, (SELECT c.city FROM customer c WHERE c.id = s.customer) AS city FROM sale s'), ['day']
 
 
-@shape()
+@shape(must=False)
 def exists_in(rng, star):
     return ('SELECT s.day, %s FROM sale s WHERE %s GROUP BY 1' % (aggregates(rng, 's.'), rng.choice((
         "EXISTS (SELECT FROM product p WHERE p.id = s.product AND p.category = 'food')",
