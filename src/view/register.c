@@ -292,7 +292,6 @@ edw_stream_register_view(PG_FUNCTION_ARGS)
 	List	   *relations;
 	Jsonb	   *options;
 	Relation	rel;
-	char	   *index_columns;
 	char	   *index;
 
 	EdwRequireArgument(fcinfo, ARG_VIEW, "view");
