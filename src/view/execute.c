@@ -87,6 +87,7 @@ EdwViewEnter(const EdwViewDef *def, EdwViewAccess *access)
 	access->guc_level = NewGUCNestLevel();
 	set_option("search_path", "pg_catalog, pg_temp");
 	set_option("row_security", "on");
+	set_option("jit", "off");	/* each plan runs once: compiling it does not pay */
 	apply_settings(def->settings);
 }
 

@@ -36,11 +36,12 @@
 
 /*
  * The planner is told of a part of the captured rows, so that it rather probes indexes with them: it
- * takes each probe for a read from disk, where in truth what was just written is in memory. Not of
- * few alone: many rows are better joined by a scan.
+ * takes each probe for a read from disk, where in truth what was just written is in memory. Not so if
+ * they are a good part of the table: then what they join is best read whole.
  */
 #define TOLD_SHARE		0.1
 #define TOLD_ROWS		10.0	/* at least */
+#define GOOD_PART		0.1
 
 static Oid	current = InvalidOid;
 
@@ -138,16 +139,16 @@ add_after_bases(List *order, Oid view, const List *views)
 	return lappend_oid(order, view);
 }
 
-/* What pg_class knows of a view: how many rows it has, negative if unknown. False: it is not populated. */
+/* What pg_class knows of a relation: how many rows it has, negative if unknown. False: it is a view without data. */
 static bool
-look_up_view(const EdwViewDef *def, double *rows)
+look_up_rows(Oid relid, double *rows)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(def->relid));
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	Form_pg_class form;
 	bool		populated;
 
 	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for materialized view %u", def->relid);
+		elog(ERROR, "cache lookup failed for relation %u", relid);
 	form = (Form_pg_class) GETSTRUCT(tuple);
 	populated = form->relispopulated;
 	*rows = form->reltuples;
@@ -155,17 +156,30 @@ look_up_view(const EdwViewDef *def, double *rows)
 	return populated;
 }
 
+/* How many captured rows the planner is told of at most, 0: as many as they are. */
+static double
+told_rows(const EdwCaptured *captured)
+{
+	double		rows = captured->old_rows + captured->new_rows;
+	double		stored;
+
+	(void) look_up_rows(captured->relid, &stored);
+	if (stored >= 0 && rows > stored * GOOD_PART)
+		return 0;
+	return Max(rows * TOLD_SHARE, TOLD_ROWS);
+}
+
 /* The partitions that one base's changes concern, into keys. */
 static void
 add_affected(const EdwViewBase *base, const EdwCaptured *captured, QueryEnvironment *environment,
 			 Snapshot snapshot, EdwViewKeys *keys)
 {
-	double		told = (captured->old_rows + captured->new_rows) * TOLD_SHARE;
+	double		told = told_rows(captured);
 	ListCell   *cell;
 
 	foreach(cell, base->affected)
-		(void) EdwViewRun(copyObject(lfirst_node(Query, cell)), environment, snapshot,
-						  Max(told, TOLD_ROWS), EdwViewKeysReceiver(keys));
+		(void) EdwViewRun(copyObject(lfirst_node(Query, cell)), environment, snapshot, told,
+						  EdwViewKeysReceiver(keys));
 }
 
 static QueryEnvironment *
@@ -221,7 +235,7 @@ affected_partitions(const EdwViewDef *def, Snapshot snapshot, EdwViewCounts *cou
 	counts->affected += EdwViewKeysCount(keys);
 
 	/* a whole view is computed at once rather than by most of its partitions */
-	(void) look_up_view(def, &rows);
+	(void) look_up_rows(def->relid, &rows);
 	if (EdwViewKeysOverflowed(keys) || (rows > 0 && EdwViewKeysCount(keys) > rows / 2))
 		return NULL;
 	return EdwViewKeysLists(keys);
@@ -250,7 +264,7 @@ flush_view(const EdwViewDef *def, Snapshot snapshot)
 	bool		all = concerns_all(def, &touched);
 
 	/* REFRESH … WITH NO DATA leaves nothing to be kept fresh, until the next REFRESH */
-	if (!touched || !look_up_view(def, &rows))
+	if (!touched || !look_up_rows(def->relid, &rows))
 		return;
 	INSTR_TIME_SET_CURRENT(started);
 	EdwViewEnter(def, &access);
