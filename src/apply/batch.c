@@ -150,14 +150,16 @@ reject_key(EdwIncoming *in, const char *column, const char *reason)
  * delete is trusted with its key only (P2).
  */
 static int64
-version_time(EdwIncoming *in, char op)
+version_time(EdwIncoming *in)
 {
 	const EdwTarget *target = in->bt->target;
 	const EdwChange *change = in->change;
 	int			input = target->versioned->valid_time_input;
 	int64		unix_us = change->source_ts_us ? change->source_ts_us : change->kafka_ts_us;
+	bool		has_row = change->op == EDW_OP_CREATE || change->op == EDW_OP_UPDATE ||
+		change->op == EDW_OP_READ;
 
-	if (input >= 0 && op == 'u' && change->presence[input] == EDW_PRESENT && !change->nulls[input])
+	if (input >= 0 && has_row && change->presence[input] == EDW_PRESENT && !change->nulls[input])
 		return EdwVersionTimeOf(target, change->values[input]);
 	return EdwVersionTime(target, unix_us);
 }
@@ -177,7 +179,7 @@ start_change(EdwIncoming *in, EdwFoldChange *c, char op)
 	c->arrives = change->key_arrives && op == 'u';
 	c->departs = change->key_departs && op == 'd';
 	if (in->bt->target->versioned)
-		c->at = version_time(in, op);
+		c->at = version_time(in);
 }
 
 /* P3 compares transactions only where keys move */
@@ -337,7 +339,7 @@ add_version_end(EdwIncoming *in)
 
 	truncate->next = NULL;
 	truncate->position = in->bt->barrier;
-	truncate->at = version_time(in, 't');
+	truncate->at = version_time(in);
 	while (*end != NULL)
 		end = &(*end)->next;
 	*end = truncate;

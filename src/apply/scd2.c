@@ -270,7 +270,7 @@ add_truncates(EdwScd2 *scd2, EdwHistory *history)
 		EdwEventSetPosition(event, truncate->position);
 		event->at = truncate->at;
 		event->ends = true;
-		event->implied = true;
+		event->undated = true;	/* nothing to remember where nothing ended */
 	}
 }
 
@@ -451,6 +451,13 @@ show_valid_time(EdwScd2 *scd2, EdwTimeline *timeline)
 	}
 }
 
+/* A key that only a truncate brought in has none. */
+static EdwFoldChange *
+first_change(EdwHistory *history)
+{
+	return history->entry->live.op != 0 ? &history->entry->live : NULL;
+}
+
 static void
 merge_history(EdwScd2 *scd2, EdwHistory *history)
 {
@@ -459,11 +466,11 @@ merge_history(EdwScd2 *scd2, EdwHistory *history)
 	EdwFoldChange **changes;
 	int			n = 0;
 
-	for (EdwFoldChange *c = &history->entry->live; c != NULL; c = c->next)
+	for (EdwFoldChange *c = first_change(history); c != NULL; c = c->next)
 		n++;
 	changes = EdwBatchAlloc(scd2->batch, n * sizeof(EdwFoldChange *));
 	n = 0;
-	for (EdwFoldChange *c = &history->entry->live; c != NULL; c = c->next)
+	for (EdwFoldChange *c = first_change(history); c != NULL; c = c->next)
 	{
 		changes[n] = c;
 		add_change(scd2, history, c, n++, &greatest);
@@ -488,8 +495,10 @@ EdwScd2Apply(EdwBatch *batch, EdwBatchTarget *bt)
 	memset(scd2, 0, sizeof(EdwScd2));
 	scd2->batch = batch;
 	scd2->bt = bt;
-	start_histories(scd2);
 	SPI_connect();
+	for (EdwTruncate *truncate = bt->truncated_at; truncate != NULL; truncate = truncate->next)
+		EdwVersionsFindYoung(scd2, truncate->position, truncate->at);
+	start_histories(scd2);
 	if (scd2->nhistories > 0)
 	{
 		EdwVersionsRead(scd2);

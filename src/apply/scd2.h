@@ -61,6 +61,7 @@ extern EdwTimelineEvent *EdwHistoryAddEvent(EdwScd2 *scd2, EdwHistory *history);
 /* versions.c */
 extern void EdwVersionsRead(EdwScd2 *scd2);
 extern void EdwVersionsWrite(EdwScd2 *scd2);
+extern void EdwVersionsFindYoung(EdwScd2 *scd2, EdwPositionBytes barrier, int64 at);
 extern void EdwVersionsTruncate(EdwScd2 *scd2, EdwPositionBytes barrier, int64 at);
 extern char *EdwVersionsExplain(const EdwTarget *target);
 

@@ -129,14 +129,19 @@ read_stored(EdwTimeline *timeline)
 			version = next;
 			ended = false;
 		}
-		else if (event->ends || !event->stored_values)
-			ended = event->ends;
+		else if (event->ends)
+			ended |= version != NULL && event->at <= version->to;
+		else if (!event->stored_values)
+			ended = false;
 		if (!event->ends && !event->stored_values && version)
 		{
 			event->values = version->values;
 			event->nulls = version->nulls;
 		}
-		last = event;
+
+		/* what was superseded, or ended nothing, at a later time is not of this version's */
+		if (version == NULL || !(event->stored_values || event->ends) || event->at < version->to)
+			last = event;
 	}
 	if (version && !ended && version->to != EDW_TIMELINE_OPEN)
 		add_implied_end(timeline, last, version->to);

@@ -46,7 +46,7 @@ typedef struct EdwTimelineEvent
 	bool		arrives;		/* half of a key's update (P3) … */
 	bool		departs;
 	uint64		transaction;	/* … in this source transaction; 0: unknown */
-	bool		undated;		/* its position was made up: remembered only if it does something */
+	bool		undated;		/* remembered only if it does something: its position was made up, or it is a truncate */
 
 	Datum	   *values;			/* of the columns that it gives */
 	bool	   *nulls;

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "apply/key.h"
 #include "apply/merge_sql.h"
 #include "apply/scd2.h"
 #include "catalog/pg_type.h"
@@ -170,24 +171,32 @@ note_version(EdwScd2 *scd2, HeapTuple tuple, TupleDesc desc)
 	}
 }
 
-void
-EdwVersionsRead(EdwScd2 *scd2)
+/* Begin rows that are the batch's keys. */
+static void
+put_keys(Rows *rows, EdwScd2 *scd2)
 {
 	const EdwTarget *target = scd2->bt->target;
-	Rows		rows;
 
-	rows_begin(&rows, target);
+	rows_begin(rows, target);
 	for (int h = 0; h < scd2->nhistories; h++)
 	{
 		const EdwFoldChange *c = &scd2->histories[h].entry->live;
 
-		memset(rows.nulls, true, rows.enr.md.tupdesc->natts);
-		set_value(&rows, ROW_KEY, Int32GetDatum(h));
+		memset(rows->nulls, true, rows->enr.md.tupdesc->natts);
+		set_value(rows, ROW_KEY, Int32GetDatum(h));
 		for (int k = 0; k < target->nkeys; k++)
-			set_value(&rows, ROW_OWN + target->keys[k], c->values[target->keys[k]]);
-		rows_put(&rows);
+			set_value(rows, ROW_OWN + target->keys[k], c->values[target->keys[k]]);
+		rows_put(rows);
 	}
-	SPI_execute(read_sql(target), false, 0);
+}
+
+void
+EdwVersionsRead(EdwScd2 *scd2)
+{
+	Rows		rows;
+
+	put_keys(&rows, scd2);
+	SPI_execute(read_sql(scd2->bt->target), false, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		note_version(scd2, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
 	rows_end(&rows);
@@ -360,34 +369,111 @@ EdwVersionsWrite(EdwScd2 *scd2)
 }
 
 /*
- * End the open versions of keys that the batch does not have and that are older than a truncate (P4). A key of which
- * something newer is remembered goes on: it is of the time after.
+ * Truncates (P4)
+ */
+
+/* open versions older than position $1 */
+static void
+append_truncated(StringInfo sql, const EdwTarget *target)
+{
+	appendStringInfo(sql, "(t._edw_seq OPERATOR(pg_catalog.<) $1 OR t._edw_seq IS NULL) AND t.%s %s",
+					 target->versioned->valid_to,
+					 target->versioned->open_null ? "IS NULL" : "OPERATOR(pg_catalog.=) 'infinity'");
+}
+
+static uint64
+run_truncate(EdwScd2 *scd2, const char *sql, EdwPositionBytes barrier, int64 at)
+{
+	const EdwTarget *target = scd2->bt->target;
+	Oid			types[2] = {BYTEAOID, target->versioned->time_type};
+	Datum		values[2];
+	bytea	   *position = EdwBatchAlloc(scd2->batch, VARHDRSZ + barrier.len);
+
+	SET_VARSIZE(position, VARHDRSZ + barrier.len);
+	memcpy(VARDATA(position), barrier.bytes, barrier.len);
+	values[0] = PointerGetDatum(position);
+	values[1] = EdwVersionTimeDatum(target, at);
+	SPI_execute_with_args(sql, 2, types, values, NULL, false, 0);
+	return SPI_processed;
+}
+
+/* Make the key of a row that a query returned one of the batch's. */
+static void
+find_key(EdwScd2 *scd2, HeapTuple tuple, TupleDesc desc)
+{
+	const EdwTarget *target = scd2->bt->target;
+	EdwBatch   *batch = scd2->batch;
+	EdwFoldChange row;
+	EdwEntry   *entry;
+
+	EdwAllocRow(batch, &row, target->ncolumns);
+	resetStringInfo(&batch->key);
+	for (int k = 0; k < target->nkeys; k++)
+	{
+		int			i = target->keys[k];
+		const EdwTargetColumn *column = &target->columns[i];
+		Datum		value = SPI_getbinval(tuple, desc, k + 1, &row.nulls[i]);
+
+		if (row.nulls[i])
+			return;				/* no event has such a key */
+		row.values[i] = value;
+		EdwKeyAppend(&batch->key, column->key_kind, value);
+	}
+	entry = EdwFindEntry(batch, scd2->bt);
+	if (entry->live.op != 0 || entry->live.values != NULL)
+		return;
+	entry->live.values = row.values;
+	entry->live.nulls = row.nulls;
+	entry->live.presence = row.presence;
+}
+
+/*
+ * Versions that began at the time of a truncate or after it do not just end there: bring their keys into
+ * the batch, to be made anew.
+ */
+void
+EdwVersionsFindYoung(EdwScd2 *scd2, EdwPositionBytes barrier, int64 at)
+{
+	const EdwTarget *target = scd2->bt->target;
+	StringInfoData sql;
+	uint64		found;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT ");
+	for (int k = 0; k < target->nkeys; k++)
+		appendStringInfo(&sql, "%st.%s", k == 0 ? "" : ", ", target->columns[target->keys[k]].quoted);
+	appendStringInfo(&sql, " FROM %s AS t WHERE t.%s OPERATOR(pg_catalog.>=) $2 AND ",
+					 target->relation, target->versioned->valid_from);
+	append_truncated(&sql, target);
+	found = run_truncate(scd2, sql.data, barrier, at);
+	for (uint64 i = 0; i < found; i++)
+		find_key(scd2, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+}
+
+/*
+ * End the open versions of all keys that the batch does not have and that are older than a truncate. One of which
+ * something newer than the truncate is remembered ends, too: a truncate must not come late.
  */
 void
 EdwVersionsTruncate(EdwScd2 *scd2, EdwPositionBytes barrier, int64 at)
 {
 	const EdwTarget *target = scd2->bt->target;
 	const EdwVersioned *versioned = target->versioned;
-	Oid			types[2] = {BYTEAOID, versioned->time_type};
-	Datum		values[2];
-	bytea	   *position = EdwBatchAlloc(scd2->batch, VARHDRSZ + barrier.len);
 	StringInfoData sql;
+	Rows		rows;
 
-	SET_VARSIZE(position, VARHDRSZ + barrier.len);
-	memcpy(VARDATA(position), barrier.bytes, barrier.len);
-	values[0] = PointerGetDatum(position);
-	values[1] = EdwVersionTimeDatum(target, at);
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "UPDATE %s AS t SET %s = GREATEST(t.%s, $2)", target->relation,
-					 versioned->valid_to, versioned->valid_from);
+	appendStringInfo(&sql, "UPDATE %s AS t SET %s = $2", target->relation, versioned->valid_to);
 	if (versioned->current)
 		appendStringInfo(&sql, ", %s = false", versioned->current);
-	appendStringInfo(&sql, "\nWHERE (t._edw_seq OPERATOR(pg_catalog.<) $1 OR t._edw_seq IS NULL) AND ");
-	if (versioned->open_null)
-		appendStringInfo(&sql, "t.%s IS NULL", versioned->valid_to);
-	else
-		appendStringInfo(&sql, "t.%s OPERATOR(pg_catalog.=) 'infinity'", versioned->valid_to);
-	SPI_execute_with_args(sql.data, 2, types, values, NULL, false, 0);
+	appendStringInfo(&sql, "\nWHERE t.%s OPERATOR(pg_catalog.<) $2 AND ", versioned->valid_from);
+	append_truncated(&sql, target);
+	appendStringInfoString(&sql, "\n\tAND NOT EXISTS (SELECT FROM " ROWS_RELATION " AS s WHERE ");
+	EdwAppendKeyMatch(&sql, target);
+	appendStringInfoChar(&sql, ')');
+	put_keys(&rows, scd2);
+	run_truncate(scd2, sql.data, barrier, at);
+	rows_end(&rows);
 }
 
 char *

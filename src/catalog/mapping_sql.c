@@ -339,6 +339,13 @@ check_combinations(const NewMapping *mapping)
 				 errmsg("on_delete => 'soft' needs apply => 'upsert'"),
 				 errdetail("With scd2 a delete closes the current version, and no row goes."),
 				 errhint("Leave out on_delete.")));
+	if (mapping->apply == EDW_APPLY_SCD2 && mapping->on_truncate == EDW_TRUNCATE_APPLY &&
+		EdwScd2OptionsParse(mapping->options)->valid_time != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("on_truncate => 'apply' needs valid_time \"source\""),
+				 errdetail("A truncate has only the source's time, and no place among the times of a column."),
+				 errhint("Use on_truncate => 'ignore' or 'error'.")));
 }
 
 /* A table has one writer: no other stream, and each event reaches it by one mapping. */

@@ -38,6 +38,8 @@ SELECT pg_temp.map('good', '{"track": ["id"]}');
 SELECT pg_temp.map('good', '{"track": ["valid_to"]}');
 SELECT pg_temp.map('good', '{"trak": ["city"]}');
 SELECT pg_temp.map('good', '{}', $$, on_delete => 'soft'$$);
+SELECT pg_temp.map('good', '{"valid_time": "born"}', $$, on_truncate => 'apply'$$);
+SELECT pg_temp.map('good', '{"valid_time": "born"}', $$, on_truncate => 'apply'$$);
 SELECT pg_temp.map('good', '{}', $$, columns => '{"valid_to": "now()"}'$$);
 SELECT pg_temp.map('good', '{}', $$, columns => '{"city": "town"}', filter => 'id > 0'$$);
 SELECT pg_temp.raises($$SELECT edw_stream.map_table('api_scd2', 'plain', options => '{"track": ["city"]}')$$);
