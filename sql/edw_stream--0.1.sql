@@ -599,6 +599,20 @@ CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON 
 	FOR EACH STATEMENT EXECUTE FUNCTION edw_stream.registry_changed();
 ALTER TABLE edw_stream.view_base ENABLE ALWAYS TRIGGER registry_changed;
 
+CREATE FUNCTION edw_stream.view_changed() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'edw_stream_view_changed' LANGUAGE C;
+CREATE FUNCTION edw_stream.view_ddl() RETURNS event_trigger
+	AS 'MODULE_PATHNAME', 'edw_stream_view_ddl' LANGUAGE C;
+
+CREATE EVENT TRIGGER edw_stream_view_ddl ON ddl_command_end
+	WHEN TAG IN ('ALTER DOMAIN', 'ALTER FOREIGN TABLE', 'ALTER FUNCTION', 'ALTER MATERIALIZED VIEW',
+		'ALTER OPERATOR', 'ALTER ROUTINE', 'ALTER TABLE', 'ALTER TRIGGER', 'ALTER VIEW',
+		'CREATE AGGREGATE', 'CREATE FOREIGN TABLE', 'CREATE FUNCTION', 'CREATE SCHEMA', 'CREATE TABLE',
+		'CREATE VIEW', 'REFRESH MATERIALIZED VIEW')
+	EXECUTE FUNCTION edw_stream.view_ddl();
+CREATE EVENT TRIGGER edw_stream_view_drop ON sql_drop EXECUTE FUNCTION edw_stream.view_ddl();
+CREATE EVENT TRIGGER edw_stream_view_rewrite ON table_rewrite EXECUTE FUNCTION edw_stream.view_ddl();
+
 /*
  * Privileges. This section and the comments after it stay the last of the script.
  *
@@ -615,12 +629,14 @@ GRANT USAGE ON SCHEMA edw_stream TO PUBLIC;
 GRANT SELECT ON edw_stream.streams, edw_stream.partitions, edw_stream.tables,
 	edw_stream.dead_letters, edw_stream.skipped, edw_stream.batches, edw_stream.latency TO PUBLIC;
 
--- called by the views, the MERGE of any stream's owner, or CREATE SERVER; or for readers of tables
+-- called by the views, the MERGE of any stream's owner, or CREATE SERVER; for readers of tables; or
+-- in triggers that owners of tables create, also when they restore a dump
 GRANT EXECUTE ON FUNCTION edw_stream.worker_status(), edw_stream.latency_status(),
 	edw_stream.workers_held(), edw_stream.partition_end(text, text, int), edw_stream.home(),
 	edw_stream.readable(bytea), edw_stream.describe_position(bytea),
 	edw_stream.merge_guard(int, bytea),
-	edw_stream.kafka_validator(text[], oid), edw_stream.registry_validator(text[], oid) TO PUBLIC;
+	edw_stream.kafka_validator(text[], oid), edw_stream.registry_validator(text[], oid),
+	edw_stream.view_changed() TO PUBLIC;
 
 /*
  * Comments
@@ -714,6 +730,16 @@ COMMENT ON FUNCTION edw_stream.home() IS
 	'Internal: tells this database from its copies.';
 COMMENT ON FUNCTION edw_stream.readable(bytea) IS
 	'Bytes as text that can be shown: UTF-8 as it is, any other byte as \xNN.';
+COMMENT ON FUNCTION edw_stream.view_changed() IS
+	'Internal: notes what a statement changed in a table that registered views read.';
+COMMENT ON FUNCTION edw_stream.view_ddl() IS
+	'Internal: what DDL does to registered views.';
+COMMENT ON EVENT TRIGGER edw_stream_view_ddl IS
+	'What DDL does to registered views.';
+COMMENT ON EVENT TRIGGER edw_stream_view_drop IS
+	'Registrations of views that are dropped, and what must not be.';
+COMMENT ON EVENT TRIGGER edw_stream_view_rewrite IS
+	'Tables that registered views read and that are rewritten.';
 
 COMMENT ON FOREIGN DATA WRAPPER edw_kafka IS
 	'Kafka clusters as servers: OPTIONS take librdkafka''s consumer properties.';

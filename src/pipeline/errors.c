@@ -14,7 +14,9 @@
 #include "miscadmin.h"
 #include "pipeline/internal.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "view/flush.h"
 #include "worker/database.h"
 #include "worker/slots.h"
 
@@ -331,6 +333,26 @@ extension_is_gone(EdwPipeline *pipeline)
 	return gone;
 }
 
+/* A registered view that follows could not; no message is to blame. */
+static EdwStepResult
+stall_for_view(EdwPipeline *pipeline, const ErrorData *error)
+{
+	Oid			view = EdwFlushCurrent();
+	char	   *name;
+
+	EdwXactBegin(&pipeline->xact);
+	name = get_rel_name(view) == NULL ? NULL :
+		quote_qualified_identifier(get_namespace_name(get_rel_namespace(view)), get_rel_name(view));
+	EdwPipelineSetStall(pipeline, "view_failed",
+						error->hint != NULL ? error->hint :
+						"Mend the view or what it reads, or take it out with edw_stream.unregister_view(); then use edw_stream.start().",
+						"registered materialized view%s%s cannot follow: %s (SQLSTATE %s)",
+						name != NULL ? " " : "s", name != NULL ? name : "",
+						error->message, unpack_sql_state(error->sqlerrcode));
+	EdwXactCommit(&pipeline->xact);
+	return EdwPipelineRecordStall(pipeline);
+}
+
 static const char *
 stall_reason(int code)
 {
@@ -382,6 +404,9 @@ EdwErrorsHandle(EdwPipeline *pipeline, ErrorData *error)
 		if (pipeline->changed_underneath++ < 3)
 			return EDW_STEP_MORE;
 	}
+	if (pipeline->phase == EDW_PHASE_VIEWS && classify(error->sqlerrcode) != EDW_ERROR_PASSING &&
+		!extension_is_gone(pipeline))
+		return stall_for_view(pipeline, error);
 	switch (classify(error->sqlerrcode))
 	{
 		case EDW_ERROR_DATA:

@@ -83,7 +83,8 @@ typedef enum EdwPhase
 {
 	EDW_PHASE_OTHER,
 	EDW_PHASE_MESSAGE,			/* decoding or mapping the current message */
-	EDW_PHASE_APPLY				/* applying the batch as a whole */
+	EDW_PHASE_APPLY,			/* applying the batch as a whole */
+	EDW_PHASE_VIEWS				/* what it changed into registered views */
 } EdwPhase;
 
 typedef struct EdwStall

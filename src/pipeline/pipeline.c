@@ -333,6 +333,7 @@ EdwPipelineStep(EdwPipeline *pipeline)
 
 	MemoryContextReset(pipeline->step_context);
 	MemoryContextSwitchTo(pipeline->step_context);
+	pipeline->phase = EDW_PHASE_OTHER;	/* an ERROR before the next run is not of the last one's */
 	PG_TRY();
 	{
 		result = step(pipeline);

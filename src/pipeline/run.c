@@ -17,6 +17,7 @@
 #include "pipeline/waiting.h"
 #include "portability/instr_time.h"
 #include "utils/memutils.h"
+#include "view/flush.h"
 #include "worker/slots.h"
 
 static int64
@@ -426,6 +427,14 @@ fire_deferred_triggers(void)
 	AfterTriggerSetState(all);
 }
 
+/* Registered views follow now rather than in the commit, for the same reason. */
+static void
+flush_views(EdwPipeline *pipeline)
+{
+	pipeline->phase = EDW_PHASE_VIEWS;
+	EdwFlush();
+}
+
 static void
 start_stats(EdwPipeline *pipeline)
 {
@@ -480,6 +489,8 @@ apply_chosen(EdwPipeline *pipeline, int prefix)
 		return EDW_RUN_AGAIN;
 	bury_rejects(pipeline, pipeline->stats.applied);
 	fire_deferred_triggers();
+	if (prefix < 0)				/* a try is rolled back, and views are to blame no message */
+		flush_views(pipeline);
 	pipeline->stats.apply_us = now_us() - started;
 
 	pipeline->phase = EDW_PHASE_OTHER;
@@ -505,7 +516,7 @@ describe_context(void *arg)
 		errcontext("topic \"%s\" partition %d offset " INT64_FORMAT " of stream \"%s\"",
 				   message->topic, message->partition, message->offset, pipeline->stream);
 	}
-	else if (pipeline->phase == EDW_PHASE_APPLY)
+	else if (pipeline->phase == EDW_PHASE_APPLY || pipeline->phase == EDW_PHASE_VIEWS)
 		errcontext("applying %d messages of stream \"%s\"",
 				   pipeline->stats.messages, pipeline->stream);
 }

@@ -27,8 +27,11 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
+#include "view/definition.h"
+#include "view/flush.h"
 
 /* what one subtransaction did to a relation */
 typedef struct Segment
@@ -208,15 +211,17 @@ look_up_shape(Oid relid, int *natts, Oid *relfilenode)
 static void
 set_shape(Entry *entry, TupleDesc shape)
 {
+	Bitmapset  *columns = EdwColumnsRead(entry->captured.relid);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	int			natts;
+	int			attnum = -1;
 
 	(void) look_up_shape(entry->captured.relid, &natts, &entry->relfilenode);
 	entry->natts = shape->natts;
 	entry->desc = make_desc(shape);
 	entry->read = palloc(sizeof(AttrNumber) * (shape->natts + 1));
-	for (int attnum = 1; attnum <= shape->natts; attnum++)
-		if (!TupleDescAttr(shape, attnum - 1)->attisdropped)
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+		if (attnum > 0 && attnum <= shape->natts && !TupleDescAttr(shape, attnum - 1)->attisdropped)
 			entry->read[entry->nread++] = attnum;
 	entry->values = palloc0(sizeof(Datum) * (shape->natts + 1));
 	entry->nulls = palloc(sizeof(bool) * (shape->natts + 1));
@@ -593,12 +598,41 @@ on_subxact_event(SubXactEvent event, SubTransactionId subid, SubTransactionId pa
 	}
 }
 
+/*
+ * The transaction is about to commit, and nothing of it can be captured any more. It has written, so that SET
+ * TRANSACTION READ ONLY afterwards must not keep it from finishing that.
+ */
+static void
+flush_before_commit(void)
+{
+	MemoryContext scratch = AllocSetContextCreate(TopTransactionContext, "edw_stream flush",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+	ResourceOwner owner = CurrentResourceOwner;
+	bool		read_only = XactReadOnly;
+
+	CurrentResourceOwner = TopTransactionResourceOwner;
+	XactReadOnly = false;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	EdwFlush();
+	PopActiveSnapshot();
+	XactReadOnly = read_only;
+	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+}
+
 static void
 on_xact_event(XactEvent event, void *arg)
 {
 	(void) arg;
 	switch (event)
 	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			if (EdwCapturePending())
+				flush_before_commit();
+			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:

@@ -2,21 +2,16 @@
  * state.c
  *		Rows of edw_stream.view (see state.h).
  *
- * Each change of them makes all processes load definitions anew: they are cached until a relcache invalidation of
- * that table.
+ * A trigger on that table makes all processes load definitions anew (definition.c).
  */
 #include "postgres.h"
 
 #include "view/state.h"
 
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
-#include "edw_stream.h"
 #include "pipeline/catalog_sql.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 static EdwStatement any_view = {"SELECT FROM edw_stream.view LIMIT 1", 0, {0}, NULL};
@@ -56,12 +51,6 @@ static EdwStatement forget_groups = {
 static EdwStatement forget_view = {
 	"DELETE FROM edw_stream.view WHERE view = $1", 1, {OIDOID}, NULL
 };
-
-static void
-invalidate_definitions(void)
-{
-	CacheInvalidateRelcacheByRelid(get_relname_relid("view", get_namespace_oid(EDW_SCHEMA, false)));
-}
 
 static bool
 run(EdwStatement *statement, Datum *args)
@@ -154,18 +143,14 @@ EdwViewMark(Oid view, const char *reason, const char *message, const char *hint)
 	};
 
 	(void) run(&mark, args);
-	invalidate_definitions();
 }
 
 bool
 EdwViewUnmark(Oid view, const char *reason)
 {
 	Datum		args[] = {ObjectIdGetDatum(view), CStringGetTextDatum(reason)};
-	bool		found = run(&unmark, args);
 
-	if (found)
-		invalidate_definitions();
-	return found;
+	return run(&unmark, args);
 }
 
 void
@@ -173,8 +158,7 @@ EdwViewColumnRenamed(Oid view, const char *old, const char *new)
 {
 	Datum		args[] = {ObjectIdGetDatum(view), CStringGetTextDatum(old), CStringGetTextDatum(new)};
 
-	if (run(&rename_column, args))
-		invalidate_definitions();
+	(void) run(&rename_column, args);
 }
 
 void
@@ -185,5 +169,4 @@ EdwViewForget(Oid view)
 	(void) run(&forget_pending, args);
 	(void) run(&forget_groups, args);
 	(void) run(&forget_view, args);
-	invalidate_definitions();
 }

@@ -7,7 +7,8 @@
  * of these have them.
  *
  * Locks: ShareRowExclusiveLock to put triggers on, as CREATE TRIGGER does: it waits for all who
- * write, so that no change slips past. AccessExclusiveLock to take them off, as DROP TRIGGER does.
+ * write, so that no change slips past. AccessExclusiveLock to take them off, as DROP TRIGGER does, but
+ * only if it is to be had at once.
  */
 #include "postgres.h"
 
@@ -398,7 +399,8 @@ EdwViewTriggersDrop(Oid relid)
 	{
 		if (EdwViewTriggersNeeded(lfirst_oid(lc)))
 			continue;
-		LockRelationOid(lfirst_oid(lc), AccessExclusiveLock);
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessExclusiveLock))
+			continue;
 		if (!EdwViewTriggersNeeded(lfirst_oid(lc)))	/* nor by what was being registered meanwhile */
 			drop_from_table(lfirst_oid(lc));
 	}

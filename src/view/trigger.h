@@ -21,7 +21,10 @@ extern void EdwViewTriggersCreate(Oid relid);
 /* The same after DDL, which holds the locks that matter: only tables that lack triggers are locked. */
 extern void EdwViewTriggersComplete(Oid relid);
 
-/* Take them away from a table and those around it, where no registered view needs them any more. */
+/*
+ * Take them away from a table and those around it, where no registered view needs them any more. On a table that somebody
+ * uses they stay, and do nothing, until this is asked for again: the caller has the view locked, for which that one may wait.
+ */
 extern void EdwViewTriggersDrop(Oid relid);
 
 /* ERROR for a table that cannot carry them, or could lose rows without them. */
