@@ -104,6 +104,27 @@
 	 ExecInsertIndexTuples((relation), (slot), (estate), true, false, NULL, NIL))
 #endif
 
+#if PG_VERSION_NUM >= 160000
+/* 16 moved what is checked of a range table entry into a list of its own */
+#define EdwClearPermissions(rte)	((rte)->perminfoindex = 0)
+#define EdwCheckPermissions(query) \
+	((void) ExecCheckPermissions((query)->rtable, (query)->rteperminfos, true))
+#else
+#define EdwClearPermissions(rte)	((rte)->requiredPerms = 0)
+#define EdwCheckPermissions(query)	((void) ExecCheckRTPerms((query)->rtable, true))
+#endif
+
+#if PG_VERSION_NUM >= 180000
+/* 18 refers to GROUP BY's expressions through a range table entry */
+#define EdwGroupExprs(rte)	((rte)->rtekind == RTE_GROUP ? (rte)->groupexprs : NIL)
+/* 18 has NOT NULL constraints that are not valid */
+#define EdwColumnNotNull(desc, attnum) \
+	(TupleDescCompactAttr((desc), (attnum) - 1)->attnullability == ATTNULLABLE_VALID)
+#else
+#define EdwGroupExprs(rte)	((void) (rte), NIL)
+#define EdwColumnNotNull(desc, attnum)	(TupleDescAttr((desc), (attnum) - 1)->attnotnull)
+#endif
+
 /* 16 moved what a query needs of a relation's columns from its range table entry to a list of their own */
 #if PG_VERSION_NUM >= 160000
 #define EdwQueryPermInfos(query)	((query)->rteperminfos)

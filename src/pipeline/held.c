@@ -22,8 +22,6 @@
 /* what a message costs besides its bytes */
 #define MESSAGE_OVERHEAD	128
 
-#define RELEASED_TOGETHER	64
-
 static Size
 message_size(const EdwMessage *message)
 {
@@ -125,10 +123,13 @@ EdwHeldPoll(EdwPipeline *pipeline)
 void
 EdwHeldRelease(EdwPipeline *pipeline, bool only_taken)
 {
-	EdwMessage	out[RELEASED_TOGETHER];
+	EdwMessage *out;
 	int			nout = 0;
 	int			kept = 0;
 
+	if (pipeline->nheld == 0)
+		return;
+	out = MemoryContextAllocHuge(pipeline->context, pipeline->nheld * sizeof(EdwMessage));
 	for (int i = 0; i < pipeline->nheld; i++)
 	{
 		EdwHeld    *held = &pipeline->held[i];
@@ -144,15 +145,10 @@ EdwHeldRelease(EdwPipeline *pipeline, bool only_taken)
 		if (held->dead != NULL)
 			EdwDeadMarkFree(held->dead);
 		out[nout++] = pipeline->messages[i];
-		if (nout == RELEASED_TOGETHER)
-		{
-			pipeline->source->ops->release(pipeline->source, out, nout);
-			nout = 0;
-		}
 	}
 	pipeline->nheld = kept;
-	if (nout > 0)
-		pipeline->source->ops->release(pipeline->source, out, nout);
+	pipeline->source->ops->release(pipeline->source, out, nout);
+	pfree(out);
 }
 
 /* a message that says nothing of its transaction, such as a tombstone */

@@ -143,7 +143,8 @@ is_refreshed_wrong(Oid view)
 {
 	EdwViewDef *def = EdwViewLoad(view);
 
-	return count_refreshes(view, GetActiveSnapshot()) != count_refreshes(view, GetLatestSnapshot()) ||
+	return EdwDeltaRefreshedWrong(def) ||
+		count_refreshes(view, GetActiveSnapshot()) != count_refreshes(view, GetLatestSnapshot()) ||
 		(strcmp(def->settings, EdwViewCurrentSettings()) != 0 &&
 		 contain_mutable_functions((Node *) def->query));
 }

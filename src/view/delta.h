@@ -36,7 +36,16 @@ extern bool EdwDeltaApply(const struct EdwViewDef *def, Snapshot snapshot,
  */
 extern void EdwDeltaRebuild(const struct EdwViewDef *def, List *const *keys, Snapshot snapshot);
 
-/* For explain_view: the statements, as text. */
-extern char *EdwDeltaExplain(const struct EdwViewDef *def);
+/*
+ * REFRESH by hand has just computed the view. Must it be computed anew at the end of the transaction all the same?
+ * What is captured so far is in it already, and must not be applied to it once more; its side state is from before.
+ */
+extern bool EdwDeltaRefreshedWrong(const struct EdwViewDef *def);
+
+/* For explain_view: the query for the change of the view's groups when a relation changes alone. */
+extern Query *EdwDeltaExplain(const struct EdwViewDef *def, Oid relid);
+
+/* … and how many counts and sums of a group edw_stream.view_group holds. */
+extern int	EdwDeltaKept(const struct EdwViewDef *def);
 
 #endif							/* EDW_VIEW_DELTA_H */

@@ -101,7 +101,14 @@ choose_method(EdwViewDef *def, Jsonb *options, const char *why_not_partition)
 		return;
 	}
 	def->method = EDW_VIEW_PARTITION;
-	def->why_not_delta = pstrdup(partition ? "Option \"method\" says so." : "It is not supported by this version.");
+	if (partition)
+		def->why_not_delta = pstrdup("Option \"method\" says so.");
+	else if (def->refresh == EDW_REFRESH_DEFERRED)
+		def->why_not_delta = pstrdup("It is deferred: what is remembered of a change are its partitions.");
+	else
+		def->delta = EdwDeltaPlan(def->relid, def->query, &def->why_not_delta);
+	if (def->delta != NULL)
+		def->method = EDW_VIEW_DELTA;
 }
 
 /* Deriving leaves much behind, which is not kept. */

@@ -90,11 +90,17 @@ relation_name(Oid relid)
 }
 
 static void
-append_base(StringInfo out, const EdwViewBase *base)
+append_base(StringInfo out, const EdwViewDef *def, const EdwViewBase *base)
 {
 	ListCell   *lc;
 
 	appendStringInfo(out, "\nwhen %s changes: ", relation_name(base->relid));
+	if (def->method == EDW_VIEW_DELTA)
+	{
+		appendStringInfoString(out, "groups of");
+		append_query(out, EdwDeltaExplain(def, base->relid));
+		return;
+	}
 	if (base->all)
 	{
 		appendStringInfoString(out, "everything");
@@ -151,9 +157,12 @@ append_definition(StringInfo out, const EdwViewDef *def, Relation view)
 	else if (def->method == EDW_VIEW_FULL)
 		appendStringInfo(out, "\nnot by partition: %s", def->why_not_delta);
 	foreach(lc, def->bases)
-		append_base(out, lfirst(lc));
+		append_base(out, def, lfirst(lc));
 	if (def->method == EDW_VIEW_FULL)
 		return;
+	if (def->method == EDW_VIEW_DELTA && EdwDeltaKept(def) > 0)
+		appendStringInfo(out, "\nedw_stream.view_group keeps counts and sums that the view does not show: %d per group",
+						 EdwDeltaKept(def));
 	appendStringInfoString(out, "\na partition is");
 	append_query(out, EdwViewQueryForKeys(def, sample_keys(def, view)));
 }

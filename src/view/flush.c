@@ -250,6 +250,7 @@ refresh_partitions(const EdwViewDef *def, bool all, Snapshot snapshot, EdwViewCo
 	if (keys != NULL && keys[0] == NIL)
 		return;
 	EdwViewRefreshKeys(def, keys, snapshot, counts);
+	EdwDeltaRebuild(def, keys, snapshot);
 }
 
 static void
@@ -268,7 +269,8 @@ flush_view(const EdwViewDef *def, Snapshot snapshot)
 		return;
 	INSTR_TIME_SET_CURRENT(started);
 	EdwViewEnter(def, &access);
-	refresh_partitions(def, all, snapshot, &counts);
+	if (def->method != EDW_VIEW_DELTA || !EdwDeltaApply(def, snapshot, &counts))
+		refresh_partitions(def, all, snapshot, &counts);
 	EdwViewLeave(&access);
 	INSTR_TIME_SET_CURRENT(ended);
 	INSTR_TIME_SUBTRACT(ended, started);
