@@ -147,12 +147,12 @@ check_query(Query *query, char **why)
 
 	if (query->cteList != NIL)
 		*why = "It has a recursive query.";
-	else if (query->hasRowSecurity)
-		*why = "Row-level security decides what its owner sees.";
 	foreach(lc, query->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 
+		if (rte->securityQuals != NIL)
+			*why = psprintf("Row-level security decides which rows of %s its owner sees.", get_rel_name(rte->relid));
 		if (rte->rtekind == RTE_RELATION && rte->tablesample != NULL)
 			*why = psprintf("It reads a sample of %s.", get_rel_name(rte->relid));
 	}
@@ -170,8 +170,6 @@ check_node(Node *node, char **why)
 		*why = "It uses the current date, time, user or schema, which change without a change of any row.";
 	else if (IsA(node, NextValueExpr))
 		*why = "It draws from a sequence.";
-	else if (IsA(node, SubLink))
-		*why = "It has a subquery in an expression (EXISTS, IN, a scalar one): join it in FROM.";
 	else if (IsA(node, Var) && ((Var *) node)->varattno < 0 &&
 			 ((Var *) node)->varattno != TableOidAttributeNumber)
 		*why = "It reads a system column, which may change without a change of the row.";

@@ -474,8 +474,10 @@ flattened(Query *query)
 
 	query = copyObject(query);
 	query->targetList = (List *) EdwFlattenGroups(query, (Node *) query->targetList);
+	query->havingQual = EdwFlattenGroups(query, query->havingQual);
 	EdwForgetGroupRte(query);
 	query->targetList = (List *) EdwFlattenJoinAliases(query, (Node *) query->targetList);
+	query->havingQual = EdwFlattenJoinAliases(query, query->havingQual);
 	query->jointree = (FromExpr *) EdwFlattenJoinAliases(query, (Node *) query->jointree);
 	foreach(lc, query->rtable)
 	{
@@ -503,6 +505,21 @@ new_relaxed(const Query *query)
 	return relaxed;
 }
 
+static bool
+has_occurrence_in_from(const Query *query, int number)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (has_occurrence((Node *) rte, &number) || has_occurrence((Node *) rte->subquery, &number))
+			return true;
+	}
+	return false;
+}
+
 /* One group is there even if no row is: an aggregate over nothing. */
 static bool
 has_group_without_rows(Query *query)
@@ -523,6 +540,8 @@ relax_select(EdwRelaxing *relaxing, Query *query, const Bitmapset *wanted)
 	level.relaxing = relaxing;
 	level.changed = EdwHasOccurrence((Node *) query, relaxing->target);
 	level.query = flattened(query);
+	if (level.changed && !has_occurrence_in_from(level.query, relaxing->target))
+		relaxed->apart = !EdwJoinSublink(level.query, relaxing->target);
 	level.wanted = wanted;
 	relax_items(&level);
 	collect_groupings(&level);

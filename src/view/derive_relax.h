@@ -101,4 +101,10 @@ extern Bitmapset *EdwNullableItems(Node *jointree);
 extern bool EdwPruneVariant(EdwVariant *variant, const EdwItem *items, const Bitmapset *needed,
 							int target);
 
+/*
+ * If the occurrence is in a subquery in an expression of this level, join that in FROM. False: it cannot be told which rows it
+ * concerns.
+ */
+extern bool EdwJoinSublink(Query *query, int number);
+
 #endif							/* EDW_VIEW_DERIVE_RELAX_H */

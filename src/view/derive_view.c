@@ -73,23 +73,17 @@ resolve_keys(Relation view, List *names, EdwViewDef *def)
 	}
 }
 
-static bool
-full_is_allowed(Jsonb *options)
-{
-	static const char *const choices[] = {"full"};
-
-	return EdwOptionChoice(options, "fallback", choices, lengthof(choices), -1) == 0;
-}
-
 static void
 choose_method(EdwViewDef *def, Jsonb *options, const char *why_not_partition)
 {
-	static const char *const choices[] = {"partition"};
-	bool		partition = EdwOptionChoice(options, "method", choices, lengthof(choices), -1) == 0;
+	static const char *const fallbacks[] = {"full"};
+	static const char *const methods[] = {"partition"};
+	bool		full = EdwOptionChoice(options, "fallback", fallbacks, lengthof(fallbacks), -1) == 0;
+	bool		partition = EdwOptionChoice(options, "method", methods, lengthof(methods), -1) == 0;
 
 	if (why_not_partition != NULL)
 	{
-		if (!full_is_allowed(options))
+		if (!full)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("materialized view %s cannot be kept fresh by partitions", def->name),
