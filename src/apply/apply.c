@@ -374,6 +374,7 @@ drop_empty_entries(EdwBatchTarget *bt)
 {
 	int			live = 0;
 
+	bt->target->last_entries = bt->nentries;
 	for (int i = 0; i < bt->nentries; i++)
 		if (bt->entries[i]->live.op != 0)
 			bt->entries[live++] = bt->entries[i];

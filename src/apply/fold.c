@@ -37,8 +37,8 @@ typedef struct EdwEntrySlot
 void
 EdwMakeEntries(EdwBatch *batch, EdwBatchTarget *bt)
 {
-	bt->hash = edw_entries_create(batch->context, 1024, NULL);
-	bt->entries_size = 1024;
+	bt->entries_size = Max(16, bt->target->last_entries);
+	bt->hash = edw_entries_create(batch->context, bt->entries_size, NULL);
 	bt->entries = MemoryContextAlloc(batch->context, bt->entries_size * sizeof(EdwEntry *));
 }
 

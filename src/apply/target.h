@@ -86,6 +86,7 @@ typedef struct EdwTarget
 	/* scratch of the batch that has it now (apply/batch.c) */
 	void	   *in_batch;
 	uint64		batch_serial;
+	int			last_entries;	/* how many the last one had: a guess for the next */
 } EdwTarget;
 
 /*

@@ -22,6 +22,8 @@
 /* what a message costs besides its bytes */
 #define MESSAGE_OVERHEAD	128
 
+#define RELEASED_TOGETHER	64
+
 static Size
 message_size(const EdwMessage *message)
 {
@@ -123,13 +125,10 @@ EdwHeldPoll(EdwPipeline *pipeline)
 void
 EdwHeldRelease(EdwPipeline *pipeline, bool only_taken)
 {
-	EdwMessage *out;
+	EdwMessage	out[RELEASED_TOGETHER];
 	int			nout = 0;
 	int			kept = 0;
 
-	if (pipeline->nheld == 0)
-		return;
-	out = MemoryContextAllocHuge(pipeline->context, pipeline->nheld * sizeof(EdwMessage));
 	for (int i = 0; i < pipeline->nheld; i++)
 	{
 		EdwHeld    *held = &pipeline->held[i];
@@ -145,10 +144,15 @@ EdwHeldRelease(EdwPipeline *pipeline, bool only_taken)
 		if (held->dead != NULL)
 			EdwDeadMarkFree(held->dead);
 		out[nout++] = pipeline->messages[i];
+		if (nout == RELEASED_TOGETHER)
+		{
+			pipeline->source->ops->release(pipeline->source, out, nout);
+			nout = 0;
+		}
 	}
 	pipeline->nheld = kept;
-	pipeline->source->ops->release(pipeline->source, out, nout);
-	pfree(out);
+	if (nout > 0)
+		pipeline->source->ops->release(pipeline->source, out, nout);
 }
 
 /* a message that says nothing of its transaction, such as a tombstone */

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include <malloc.h>
 #include <signal.h>
 
 #include "edw_stream.h"
@@ -33,9 +34,18 @@
 
 #define MIN_RETRY_DELAY_MS 100
 
+/* what glibc may keep of what was freed while there is work to do */
+#define KEEP_MALLOCED	(64 * 1024 * 1024)
+#define KEEP_MAPPED		(8 * 1024 * 1024)
+
+/* a batch of so many messages leaves memory behind that an idle worker gives back */
+#define LARGE_BATCH		1000
+
 static EdwAssignment assignment;
 static EdwPipeline *pipeline = NULL;
 static uint64 batches_seen;		/* of the slot's counters, which outlive a process */
+static uint64 messages_seen;
+static bool memory_kept = false;
 
 /* Runs after the transaction was aborted: registered before the connection was made. */
 static void
@@ -156,6 +166,29 @@ idle_state(void)
 	return now == EDW_WORKER_STARTING ? EDW_WORKER_STARTING : EDW_WORKER_RUNNING;
 }
 
+/*
+ * What a batch frees the next one wants again. By default glibc would hand it back to the
+ * kernel meanwhile, which then has to clear it anew: a twentieth of all time.
+ */
+static void
+keep_memory(void)
+{
+#ifdef M_TRIM_THRESHOLD
+	mallopt(M_TRIM_THRESHOLD, KEEP_MALLOCED);
+	mallopt(M_MMAP_THRESHOLD, KEEP_MAPPED);
+#endif
+}
+
+static void
+give_memory_back(void)
+{
+#ifdef M_TRIM_THRESHOLD
+	if (memory_kept)
+		malloc_trim(0);
+#endif
+	memory_kept = false;
+}
+
 /* Nothing to do. Statistics that were not yet due are sent before a long sleep. */
 static void
 idle(uint32 wait_event)
@@ -165,7 +198,10 @@ idle(uint32 wait_event)
 
 	EdwSetMyState(idle_state());
 	if (EdwPipelineIsAtEnd(pipeline))
+	{
 		EdwMySlot()->failures = 0;
+		give_memory_back();
+	}
 	pgstat_report_activity(STATE_IDLE, NULL);
 	if (stats_ms > 0 && (timeout_ms < 0 || timeout_ms > stats_ms))
 		timeout_ms = stats_ms;
@@ -209,8 +245,12 @@ note_progress(void)
 {
 	uint64		batches = pg_atomic_read_u64(&EdwMyCounters()->batches);
 
+	uint64		messages = pg_atomic_read_u64(&EdwMyCounters()->messages);
+
 	if (batches == batches_seen)
 		return;
+	memory_kept |= messages - messages_seen >= LARGE_BATCH;
+	messages_seen = messages;
 	batches_seen = batches;
 	EdwMySlot()->failures = 0;
 	EdwSetMyState(EDW_WORKER_RUNNING);
@@ -223,6 +263,8 @@ run(void)
 	uint32		backoff_event = EdwWaitEventNew("EdwStreamWorkerBackoff");
 
 	batches_seen = pg_atomic_read_u64(&EdwMyCounters()->batches);
+	messages_seen = pg_atomic_read_u64(&EdwMyCounters()->messages);
+	keep_memory();
 	for (;;)
 	{
 		EdwStepResult result;
