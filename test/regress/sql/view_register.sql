@@ -70,7 +70,7 @@ SELECT pg_temp.raises($$SELECT edw_stream.register_view('dw.over_foreign', '{day
 SELECT count(*) FROM edw_stream.view;
 SELECT count(*) FROM pg_trigger WHERE tgrelid = 'dw.sales'::regclass;
 
--- registered: an index, a row, triggers
+-- registered: an index (by delta, on the grouping columns), a row, triggers
 SELECT edw_stream.register_view('dw.daily', '{day}');
 SELECT view, view_name, partition_by, refresh, options, reason FROM edw_stream.view;
 SELECT view, base FROM edw_stream.view_base;
@@ -87,7 +87,7 @@ SELECT view, refresh, options FROM edw_stream.view ORDER BY view::text;
 
 -- an index that fits is taken as it is, in whatever order it has the columns
 SELECT edw_stream.unregister_view('dw.daily');
-DROP INDEX dw.daily_day_idx;
+DROP INDEX dw.daily_day_store_idx;
 CREATE INDEX daily_both ON dw.daily (store, day, total);
 SELECT edw_stream.register_view('dw.daily', '{day,store}', options => '{"method": "partition"}');
 SELECT edw_stream.unregister_view('dw.daily');
