@@ -216,21 +216,63 @@ add_columns(Bitmapset *columns, const Occurrence *occurrence)
 	return columns;
 }
 
-/* False: its changes concern all partitions. */
-static bool
-derive_occurrence(const Derivation *derivation, int number, EdwViewBase *base, char **why_not)
+/* NULL: nothing ties the partitions to its changes, which concern all of them. */
+static Query *
+derive_occurrence(const Derivation *derivation, int number, Oid relid, char **why_not)
 {
 	EdwRelaxed *relaxed = relax_towards(derivation, number);
-	Query	   *query;
 
-	if (*why_not == NULL)
-		*why_not = unknown_key(derivation, relaxed, base->relid);
+	*why_not = unknown_key(derivation, relaxed, relid);
 	if (*why_not != NULL || relaxed->apart)
-		return false;
-	query = select_keys(derivation, relaxed->query);
-	if (!list_member(base->affected, query))
+		return NULL;
+	return select_keys(derivation, relaxed->query);
+}
+
+/*
+ * One place where a relation is read. If it is read at a place that gives partitions, and at another one that concerns all of them, or if no
+ * relation gives partitions at all, then there is nothing to be gained by them.
+ */
+static char *
+derive_base(const Derivation *derivation, int number, EdwViewBase *base)
+{
+	char	   *why_not;
+	Query	   *query = derive_occurrence(derivation, number, base->relid, &why_not);
+
+	if (why_not != NULL)
+		return why_not;
+	if (query == NULL)
+		base->all = true;
+	else if (!list_member(base->affected, query))
 		base->affected = lappend(base->affected, query);
-	return true;
+	if (base->all && base->affected != NIL)
+		return psprintf("Each change of %s concerns all partitions: it is read once more, where nothing ties its rows to one of them.",
+						relation_name(base->relid));
+	return NULL;
+}
+
+static bool
+some_give_partitions(List *bases)
+{
+	ListCell   *lc;
+
+	foreach(lc, bases)
+		if (!((EdwViewBase *) lfirst(lc))->all)
+			return true;
+	return bases == NIL;
+}
+
+static void
+concern_all(List *bases)
+{
+	ListCell   *lc;
+
+	foreach(lc, bases)
+	{
+		EdwViewBase *base = lfirst(lc);
+
+		base->all = true;
+		base->affected = NIL;
+	}
 }
 
 List *
@@ -258,19 +300,13 @@ EdwDeriveBases(Query *query, int nkeys, const AttrNumber *keys, char **why_not)
 
 		number++;
 		base->columns = add_columns(base->columns, occurrence);
-		if (*why_not != NULL || !derive_occurrence(&derivation, number, base, why_not))
-			base->all = true;
+		if (*why_not == NULL)
+			*why_not = derive_base(&derivation, number, base);
 	}
-	foreach(lc, bases)
-	{
-		EdwViewBase *base = lfirst(lc);
-
-		if (*why_not != NULL || base->all)
-		{
-			base->all = true;
-			base->affected = NIL;
-		}
-	}
+	if (*why_not == NULL && !some_give_partitions(bases))
+		*why_not = "Each change concerns all partitions: nothing ties the partition columns to the rows that change.";
+	if (*why_not != NULL)
+		concern_all(bases);
 	return bases;
 }
 

@@ -72,6 +72,10 @@ SELECT pg_temp.derive('SELECT s.day, s.id, x.total FROM dw.sales s
 -- … but nothing ties it here
 SELECT pg_temp.derive('SELECT s.day, s.id, x.total FROM dw.sales s, (SELECT sum(price) AS total FROM dw.product) x', '{day}');
 SELECT pg_temp.derive('SELECT s.day, s.id FROM dw.sales s JOIN (SELECT max(price) AS top FROM dw.product) x ON s.amount > x.top', '{day}');
+-- … by which partitions gain nothing here
+SELECT pg_temp.derive('SELECT day, amount / (SELECT sum(amount) FROM dw.sales) AS share FROM dw.sales', '{day}');
+SELECT pg_temp.derive('SELECT 1 AS one, x.a, y.b FROM (SELECT max(amount) AS a FROM dw.sales) x, (SELECT max(price) AS b FROM dw.product) y', '{one}');
+SELECT pg_temp.derive('SELECT x.day, r.a FROM (VALUES (date ''2026-01-01'')) x (day), (SELECT max(amount) AS a FROM dw.sales) r', '{day}');
 SELECT pg_temp.derive('SELECT s.day, p.cat FROM dw.sales s, LATERAL (SELECT cat FROM dw.product p WHERE p.id = s.product
 	ORDER BY price LIMIT 1) p', '{day}');
 
