@@ -54,10 +54,12 @@ table='(id bigint PRIMARY KEY, customer_id bigint, product_id bigint, status tex
 declare -A topic_events last_id last_at
 generate()
 {
-	local topic=$1 about n bytes seconds id at
+	local topic=$1 about=$EDW_STAGE/about.$1 n bytes seconds id at
 	shift
-	about=$(as_user "$program" "$kafka" "$topic" --seed "$seed" "$@" ${producer[@]+"${producer[@]}"})
-	read -r n bytes seconds id at <<<"$about"
+	# waited for, as a signal interrupts waiting, but not a command
+	as_user "$program" "$kafka" "$topic" --seed "$seed" "$@" ${producer[@]+"${producer[@]}"} >"$about" &
+	wait $!
+	read -r n bytes seconds id at <"$about"
 	topic_events[$topic]=$n last_id[$topic]=$id last_at[$topic]=$at
 	awk -v t="$topic" -v n="$n" -v b="$bytes" -v s="$seconds" \
 		'BEGIN {printf "produced   %s: %d events, %d bytes each, %.0f events/s\n", t, n, b, n / s}'
