@@ -30,13 +30,6 @@
 #include "view/refresh.h"
 #include "view/writer.h"
 
-/*
- * The planner is told of a tenth of the captured rows: it takes reading an index at random for much
- * more than it costs when most of it is cached, and would read a large table for a small change.
- */
-#define ANNOUNCED_SHARE	10
-#define ANNOUNCED_LEAST	10
-
 /* groups to be computed from the base tables whose null columns are the same */
 typedef struct Wanted
 {
@@ -260,10 +253,10 @@ apply_group(Applying *a, TupleTableSlot *change, bool scratch)
 }
 
 static void
-apply_rows(Applying *a, Query *query, QueryEnvironment *environment, double announced, bool scratch)
+apply_rows(Applying *a, Query *query, QueryEnvironment *environment, double told, bool scratch)
 {
 	TupleDesc	desc;
-	Tuplestorestate *changes = EdwViewRunToStore(query, environment, GetActiveSnapshot(), announced,
+	Tuplestorestate *changes = EdwViewRunToStore(query, environment, GetActiveSnapshot(), told,
 												 &desc);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	MemoryContext old = MemoryContextSwitchTo(a->group_context);
@@ -282,14 +275,13 @@ apply_rows(Applying *a, Query *query, QueryEnvironment *environment, double anno
 static void
 apply_changes(Applying *a, List *changed)
 {
-	int64		rows;
-	QueryEnvironment *environment = EdwDeltaNetChange(a->delta, &changed, &rows);
+	double		told;
+	QueryEnvironment *environment = EdwDeltaNetChange(a->delta, &changed, &told);
 	int64		groups = a->counts->compared;
 
 	if (changed == NIL)
 		return;
-	apply_rows(a, EdwDeltaChangeQuery(a->delta, changed), environment,
-			   Max(rows / ANNOUNCED_SHARE, ANNOUNCED_LEAST), false);
+	apply_rows(a, EdwDeltaChangeQuery(a->delta, changed), environment, told, false);
 	groups = a->counts->compared - groups;
 	a->counts->affected += groups;
 	a->counts->refreshed += groups;

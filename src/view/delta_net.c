@@ -17,6 +17,7 @@
 #include "utils/tuplestore.h"
 #include "view/capture.h"
 #include "view/delta_net.h"
+#include "view/execute.h"
 
 typedef struct NetRow
 {
@@ -132,13 +133,14 @@ reduce(const EdwDelta *delta, Oid relid, EphemeralNamedRelation enr)
 }
 
 QueryEnvironment *
-EdwDeltaNetChange(const EdwDelta *delta, List **changed, int64 *rows)
+EdwDeltaNetChange(const EdwDelta *delta, List **changed, double *told)
 {
 	QueryEnvironment *environment = EdwCaptureEnvironment(*changed);
 	List	   *remain = NIL;
+	bool		all = false;
 	ListCell   *lc;
 
-	*rows = 0;
+	*told = 0;
 	foreach(lc, *changed)
 	{
 		Oid			relid = lfirst_oid(lc);
@@ -147,10 +149,17 @@ EdwDeltaNetChange(const EdwDelta *delta, List **changed, int64 *rows)
 
 		if (captured->old_rows > 0 && captured->new_rows > 0)
 			reduce(delta, relid, enr);
-		*rows += (int64) enr->md.enrtuples;
 		if (enr->md.enrtuples > 0)
+		{
+			double		one = EdwViewToldRows(relid, enr->md.enrtuples);
+
+			*told = Max(*told, one);
+			all |= one == 0;
 			remain = lappend_oid(remain, relid);
+		}
 	}
+	if (all)
+		*told = 0;
 	*changed = remain;
 	return environment;
 }

@@ -11,8 +11,8 @@
 /*
  * The captured rows of relations (OID), reduced to the columns that the view reads: what left and came
  * again with the same values is no change, and is left out. Relations of which nothing
- * remains are taken off the list; *rows is how many rows remain.
+ * remains are taken off the list; *told is of how many rows the planner is best told, at most.
  */
-extern QueryEnvironment *EdwDeltaNetChange(const EdwDelta *delta, List **changed, int64 *rows);
+extern QueryEnvironment *EdwDeltaNetChange(const EdwDelta *delta, List **changed, double *told);
 
 #endif							/* EDW_VIEW_DELTA_NET_H */

@@ -9,6 +9,8 @@
 
 #include "view/execute.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
 #include "compat.h"
 #include "executor/execdesc.h"
 #include "executor/executor.h"
@@ -20,9 +22,19 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 /* what plans and error messages show as the statement's text */
 #define QUERY_TEXT	"query of a registered materialized view"
+
+/*
+ * The planner is told of a part of the captured rows, so that it rather probes indexes with them: it
+ * takes each probe for a read from disk, where in truth what was just written is in memory. Not so if
+ * they are a good part of the table: then what they join is best read whole.
+ */
+#define TOLD_SHARE		0.1
+#define TOLD_ROWS		10.0	/* at least */
+#define GOOD_PART		0.1
 
 /* settings that the results of stable functions, casts and output depend on */
 static const char *const pinned[] = {
@@ -175,4 +187,19 @@ EdwViewRunToStore(Query *query, QueryEnvironment *environment, Snapshot snapshot
 	(void) run(query, environment, snapshot, enr_rows, dest, desc);
 	dest->rDestroy(dest);
 	return store;
+}
+
+double
+EdwViewToldRows(Oid relid, double rows)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	double		stored;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	stored = ((Form_pg_class) GETSTRUCT(tuple))->reltuples; /* negative: unknown */
+	ReleaseSysCache(tuple);
+	if (stored >= 0 && rows > stored * GOOD_PART)
+		return 0;
+	return Max(rows * TOLD_SHARE, TOLD_ROWS);
 }

@@ -40,4 +40,7 @@ extern uint64 EdwViewRun(Query *query, QueryEnvironment *environment, Snapshot s
 extern Tuplestorestate *EdwViewRunToStore(Query *query, QueryEnvironment *environment,
 										  Snapshot snapshot, double enr_rows, TupleDesc *desc);
 
+/* Of how many of a relation's captured rows the planner is best told, as enr_rows. */
+extern double EdwViewToldRows(Oid relid, double rows);
+
 #endif							/* EDW_VIEW_EXECUTE_H */

@@ -34,15 +34,6 @@
 #define LOCK_CLASS_CHANGE	0x4556
 #define LOCK_TWO_KEYS		2
 
-/*
- * The planner is told of a part of the captured rows, so that it rather probes indexes with them: it
- * takes each probe for a read from disk, where in truth what was just written is in memory. Not so if
- * they are a good part of the table: then what they join is best read whole.
- */
-#define TOLD_SHARE		0.1
-#define TOLD_ROWS		10.0	/* at least */
-#define GOOD_PART		0.1
-
 static Oid	current = InvalidOid;
 
 Oid
@@ -156,25 +147,12 @@ look_up_rows(Oid relid, double *rows)
 	return populated;
 }
 
-/* How many captured rows the planner is told of at most, 0: as many as they are. */
-static double
-told_rows(const EdwCaptured *captured)
-{
-	double		rows = captured->old_rows + captured->new_rows;
-	double		stored;
-
-	(void) look_up_rows(captured->relid, &stored);
-	if (stored >= 0 && rows > stored * GOOD_PART)
-		return 0;
-	return Max(rows * TOLD_SHARE, TOLD_ROWS);
-}
-
 /* The partitions that one base's changes concern, into keys. */
 static void
 add_affected(const EdwViewBase *base, const EdwCaptured *captured, QueryEnvironment *environment,
 			 Snapshot snapshot, EdwViewKeys *keys)
 {
-	double		told = told_rows(captured);
+	double		told = EdwViewToldRows(captured->relid, captured->old_rows + captured->new_rows);
 	ListCell   *cell;
 
 	foreach(cell, base->affected)
