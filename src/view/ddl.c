@@ -7,7 +7,8 @@
  *		table attached, detached, INHERIT, NO INHERIT	triggers put on or off; its rows count as changed
  *		new partition or child							triggers put on
  *		our triggers disabled or enabled				views marked trigger_disabled, and mended
- *		a base made unlogged							ERROR
+ *		a base made unlogged, or filled by a subscription	ERROR
+ *		row security on a base							ERROR if it applies to the view's owner
  *		a view, function … underneath replaced			derived anew and computed anew; ERROR if it cannot be
  *		a view's column renamed							its registration follows
  *		REFRESH by hand									see refreshed()
@@ -75,6 +76,10 @@ static EdwStatement get_dependents = {
 	" JOIN pg_rewrite r ON r.oid = p.objid)"
 	" SELECT v.view FROM edw_stream.view v JOIN d ON d.rel = v.view ORDER BY 1",
 	2, {OIDOID, OIDOID}, NULL
+};
+
+static EdwStatement get_subscribed = {
+	"SELECT srrelid FROM pg_catalog.pg_subscription_rel", 0, {0}, NULL
 };
 
 static EdwStatement get_refreshes = {
@@ -163,7 +168,20 @@ view_emptied(Oid view)
 					"Use REFRESH MATERIALIZED VIEW: it is kept fresh from then on.");
 }
 
-/* REFRESH MATERIALIZED VIEW by hand. */
+/* REFRESH MATERIALIZED VIEW by hand; also what follows a restore of some tables or of data alone, so look at the triggers. */
+static void
+registered_view_refreshed(Oid view)
+{
+	List	   *bases = EdwViewBasesRecorded(view);
+	ListCell   *lc;
+
+	foreach(lc, bases)
+		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_MATVIEW)
+			EdwViewTriggersComplete(lfirst_oid(lc));
+	if (EdwViewUnmark(view, EDW_VIEW_NOT_POPULATED) || is_refreshed_wrong(view))
+		EdwCaptureView(view);
+}
+
 static void
 view_refreshed(Oid view, const RefreshMatViewStmt *stmt)
 {
@@ -174,9 +192,8 @@ view_refreshed(Oid view, const RefreshMatViewStmt *stmt)
 	}
 	if (EdwViewsReading(view) != NIL)
 		EdwCaptureAll(view);
-	if (EdwViewIsRegistered(view) &&
-		(EdwViewUnmark(view, EDW_VIEW_NOT_POPULATED) || is_refreshed_wrong(view)))
-		EdwCaptureView(view);
+	if (EdwViewIsRegistered(view))
+		registered_view_refreshed(view);
 }
 
 static void
@@ -201,6 +218,31 @@ object_renamed(const ObjectAddress *address, const RenameStmt *stmt)
 		if (EdwViewTriggersNeeded(relid))
 			refuse_trigger(stmt->subname, relid);
 	}
+}
+
+/* CREATE OR REPLACE TRIGGER could put something else in the place of ours. */
+static void
+trigger_created(Oid trigger, const CreateTrigStmt *stmt)
+{
+	Oid			relid;
+
+	if (!stmt->replace || !EdwViewTriggerIsOurs(stmt->trigname))
+		return;
+	relid = RangeVarGetRelid(stmt->relation, NoLock, false);
+	if (OidIsValid(trigger) && EdwViewTriggersNeeded(relid))
+		refuse_trigger(stmt->trigname, relid);
+}
+
+/* Is a table that a view reads to be filled by a subscription now? */
+static void
+check_subscriptions(void)
+{
+	List	   *tables = fetch_oids(&get_subscribed, NULL);
+	ListCell   *lc;
+
+	foreach(lc, tables)
+		if (EdwViewTriggersNeeded(lfirst_oid(lc)))
+			EdwViewTriggersCheck(lfirst_oid(lc));
 }
 
 static void
@@ -237,6 +279,10 @@ command_ended(const CollectedCommand *command)
 		return;
 	else if (IsA(command->parsetree, RefreshMatViewStmt))
 		view_refreshed(address->objectId, castNode(RefreshMatViewStmt, command->parsetree));
+	else if (IsA(command->parsetree, CreateTrigStmt))
+		trigger_created(address->objectId, castNode(CreateTrigStmt, command->parsetree));
+	else if (IsA(command->parsetree, CreateSubscriptionStmt) || IsA(command->parsetree, AlterSubscriptionStmt))
+		check_subscriptions();
 	else if (IsA(command->parsetree, RenameStmt))
 		object_renamed(address, castNode(RenameStmt, command->parsetree));
 	else if (address->classId == RelationRelationId)

@@ -142,6 +142,20 @@ triggers_altered(Oid relid)
 	}
 }
 
+/* Other rows of a table are to be seen by some: can the views that read it bear that? */
+static void
+visibility_altered(Oid relid)
+{
+	List	   *views = EdwViewsReading(relid);
+	ListCell   *lc;
+
+	foreach(lc, views)
+	{
+		EdwViewRecheck(lfirst_oid(lc));
+		EdwCaptureView(lfirst_oid(lc));
+	}
+}
+
 static Oid
 partition_of(const AlterTableCmd *command)
 {
@@ -185,6 +199,12 @@ run_subcommand(Oid relid, const AlterTableCmd *command)
 		case AT_SetUnLogged:
 			if (EdwViewTriggersNeeded(relid))
 				EdwViewTriggersCheck(relid);
+			break;
+		case AT_EnableRowSecurity:
+		case AT_DisableRowSecurity:
+		case AT_ForceRowSecurity:
+		case AT_NoForceRowSecurity:
+			visibility_altered(relid);
 			break;
 		default:
 			break;

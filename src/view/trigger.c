@@ -22,6 +22,7 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -230,6 +231,24 @@ depend_on_extension(ObjectAddress trigger)
 	recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
 }
 
+/* Does a subscription fill the table? Its worker fires no triggers for statements. */
+static bool
+is_subscribed(Oid relid)
+{
+	Relation	catalog = table_open(SubscriptionRelRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&key, Anum_pg_subscription_rel_srrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(catalog, SubscriptionRelSrrelidSrsubidIndexId, true, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return found;
+}
+
 void
 EdwViewTriggersCheck(Oid relid)
 {
@@ -247,6 +266,12 @@ EdwViewTriggersCheck(Oid relid)
 				 errmsg("table \"%s\" is not permanent", get_rel_name(relid)),
 				 errdetail("An unlogged table that a registered view reads would be emptied by a crash without the view."),
 				 errhint("Use ALTER TABLE … SET LOGGED.")));
+	if (is_subscribed(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" is filled by a subscription", get_rel_name(relid)),
+				 errdetail("Logical replication fires no triggers for statements, so that a registered view would not see what it does."),
+				 errhint("Stream the changes with edw_stream, or take the table out of the subscription.")));
 }
 
 static void
@@ -339,23 +364,6 @@ EdwViewTriggersState(Oid relid, char **message)
 }
 
 void
-EdwViewTriggersComplete(Oid relid)
-{
-	List	   *tables = tables_around(relid, NoLock);
-	ListCell   *lc;
-	char	   *message;
-
-	foreach(lc, tables)
-	{
-		if (state_of(lfirst_oid(lc), &message) == EDW_TRIGGERS_INTACT)
-			continue;
-		LockRelationOid(lfirst_oid(lc), ShareRowExclusiveLock);
-		create_on_table(lfirst_oid(lc));
-	}
-	CommandCounterIncrement();
-}
-
-void
 EdwViewTriggersEnable(Oid relid)
 {
 	for (int i = 0; i < (int) lengthof(kinds); i++)
@@ -365,6 +373,24 @@ EdwViewTriggersEnable(Oid relid)
 
 		if (OidIsValid(trigger) && enabled == TRIGGER_FIRES_ON_ORIGIN)
 			enable_always(relid, trigger);
+	}
+	CommandCounterIncrement();
+}
+
+void
+EdwViewTriggersComplete(Oid relid)
+{
+	List	   *tables = tables_around(relid, NoLock);
+	ListCell   *lc;
+	char	   *message;
+
+	foreach(lc, tables)
+	{
+		EdwViewTriggersEnable(lfirst_oid(lc));
+		if (state_of(lfirst_oid(lc), &message) != EDW_TRIGGERS_MISSING)
+			continue;
+		LockRelationOid(lfirst_oid(lc), ShareRowExclusiveLock);
+		create_on_table(lfirst_oid(lc));
 	}
 	CommandCounterIncrement();
 }

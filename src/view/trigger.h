@@ -18,7 +18,10 @@
  */
 extern void EdwViewTriggersCreate(Oid relid);
 
-/* The same after DDL, which holds the locks that matter: only tables that lack triggers are locked. */
+/*
+ * The same after DDL, which holds the locks that matter: only tables that lack triggers are locked, and what is disabled
+ * stays so.
+ */
 extern void EdwViewTriggersComplete(Oid relid);
 
 /*

@@ -185,7 +185,7 @@ SET TimeZone = 'Asia/Tokyo';
 REFRESH MATERIALIZED VIEW clicks;
 INSERT INTO click VALUES (3, '2024-01-03 00:30+00');
 SELECT day, count FROM clicks ORDER BY day;
-RESET TimeZone;
+SET TimeZone = 'UTC';
 -- … of a view that another one reads
 CREATE MATERIALIZED VIEW lower_view AS SELECT id, sold AS day, qty FROM sale21;
 CREATE MATERIALIZED VIEW upper_view AS SELECT day, sum(qty) AS qty FROM lower_view GROUP BY day;
@@ -220,7 +220,33 @@ SELECT pg_temp.check(), sum(band) FROM bands;
 CREATE OR REPLACE VIEW prices AS SELECT id, (random() * price)::int AS price FROM price;
 CREATE OR REPLACE FUNCTION band(price int) RETURNS int VOLATILE LANGUAGE sql AS 'SELECT price / 3';
 SELECT pg_temp.check(), sum(band) FROM bands;
+-- row security that would hide rows from a view's owner
+CREATE ROLE vd_owner;
+GRANT ALL ON SCHEMA vd TO vd_owner;
+GRANT SELECT ON price TO vd_owner;
+CREATE MATERIALIZED VIEW owned AS SELECT price, count(*) FROM price GROUP BY price;
+CREATE INDEX ON owned (price);
+ALTER MATERIALIZED VIEW owned OWNER TO vd_owner;
+SELECT edw_stream.register_view('owned', '{price}');
 ALTER TABLE price ENABLE ROW LEVEL SECURITY;
+INSERT INTO price VALUES (100, 5);
+SELECT pg_temp.check();
+DROP MATERIALIZED VIEW owned;
+CREATE OR REPLACE TRIGGER edw_stream_view_insert AFTER INSERT ON price FOR EACH STATEMENT EXECUTE FUNCTION suppress_redundant_updates_trigger();
+-- logical replication fires no statement triggers
+SET client_min_messages = error;
+CREATE SUBSCRIPTION vd_none CONNECTION 'dbname=none' PUBLICATION none WITH (connect = false, slot_name = NONE);
+INSERT INTO pg_subscription_rel SELECT oid, 'item'::regclass, 'r', NULL FROM pg_subscription WHERE subname = 'vd_none';
+CREATE MATERIALIZED VIEW subscribed AS SELECT price, count(*) FROM item GROUP BY price;
+SELECT edw_stream.register_view('subscribed', '{price}');
+DELETE FROM pg_subscription_rel;
+SELECT edw_stream.register_view('subscribed', '{price}');
+INSERT INTO pg_subscription_rel SELECT oid, 'item'::regclass, 'r', NULL FROM pg_subscription WHERE subname = 'vd_none';
+ALTER SUBSCRIPTION vd_none SET (binary = true);
+DROP SUBSCRIPTION vd_none;
+SET client_min_messages = warning;
+SELECT pg_temp.check();
+SELECT edw_stream.unregister_view('subscribed');
 
 -- dropped
 DROP MATERIALIZED VIEW bands;
@@ -232,6 +258,7 @@ TABLE triggers;
 SELECT (SELECT count(*) FROM edw_stream.view_base b WHERE NOT EXISTS (SELECT FROM edw_stream.view v WHERE v.view = b.view)) AS bases,
 	(SELECT count(*) FROM edw_stream.view_stat b WHERE NOT EXISTS (SELECT FROM edw_stream.view v WHERE v.view = b.view)) AS stats;
 DROP SCHEMA vd CASCADE;
+DROP ROLE vd_owner;
 SELECT count(*) FROM edw_stream.view;
 DROP SERVER vd_none;
 DROP FOREIGN DATA WRAPPER vd_none;
