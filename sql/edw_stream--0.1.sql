@@ -249,7 +249,7 @@ CREATE TABLE edw_stream.view_pending (
 	keys text[],						-- the partition, in partition_by's order; NULL: all
 	noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
-CREATE INDEX ON edw_stream.view_pending (view);
+CREATE INDEX ON edw_stream.view_pending (view, id);
 
 -- what method delta has to know of a group besides what the view shows
 CREATE TABLE edw_stream.view_group (
@@ -384,6 +384,9 @@ CREATE FUNCTION edw_stream.home()
 
 CREATE FUNCTION edw_stream.readable(bytes bytea)
 	RETURNS text AS 'MODULE_PATHNAME', 'edw_stream_readable' LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
+
+CREATE FUNCTION edw_stream.view_method(view regclass)
+	RETURNS text AS 'MODULE_PATHNAME', 'edw_stream_view_method' LANGUAGE C STRICT STABLE;
 
 /*
  * Looking at messages and positions: src/decode
@@ -576,6 +579,53 @@ WHERE pg_has_role(s.owner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
 CREATE VIEW edw_stream.latency WITH (security_barrier) AS
 SELECT * FROM edw_stream.latency_status();
 
+CREATE VIEW edw_stream.views WITH (security_barrier) AS
+WITH pending AS (
+	SELECT view, min(noted_at) AS since,
+		CASE WHEN count(keys) = count(*) THEN count(DISTINCT keys) END AS partitions
+	FROM edw_stream.view_pending
+	GROUP BY view
+), judged AS (
+	SELECT v.*, c.relowner, p.partitions AS pending, p.since, h.reason AS held, h.hint AS held_hint,
+		CASE
+			WHEN v.reason = 'refresh_failed' THEN 'failed'
+			WHEN v.reason <> 'retrying' THEN 'stale'
+			WHEN p.view IS NOT NULL THEN 'pending'
+			ELSE 'fresh'
+		END AS state
+	FROM edw_stream.view v
+		LEFT JOIN pg_class c ON c.oid = v.view
+		LEFT JOIN pending p ON p.view = v.view AND v.refresh = 'deferred'
+		CROSS JOIN edw_stream.workers_held() h
+	WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')
+)
+SELECT j.view,
+	j.view_name,
+	pg_get_userbyid(j.relowner) AS owner,
+	j.partition_by,
+	j.refresh,
+	edw_stream.view_method(j.view) AS method,
+	j.options,
+	j.state,
+	CASE WHEN j.reason IS NULL AND j.state = 'pending' AND j.held IS NOT NULL THEN 'no_worker' ELSE j.reason END AS reason,
+	CASE WHEN j.reason IS NULL AND j.state = 'pending' THEN j.held ELSE j.message END AS message,
+	CASE WHEN j.reason IS NULL AND j.state = 'pending' THEN j.held_hint ELSE j.hint END AS hint,
+	CASE WHEN j.state = 'fresh' THEN 0 ELSE j.pending END AS pending,
+	clock_timestamp() - j.since AS staleness,
+	coalesce(s.refreshes, 0) AS refreshes,
+	coalesce(s.affected, 0) AS affected,
+	coalesce(s.refreshed, 0) AS refreshed,
+	coalesce(s.compared, 0) AS compared,
+	coalesce(s.inserted, 0) AS inserted,
+	coalesce(s.updated, 0) AS updated,
+	coalesce(s.deleted, 0) AS deleted,
+	s.last_us / 1000.0 AS last_ms,
+	coalesce(s.total_us, 0) / 1000.0 AS total_ms,
+	s.last_refresh,
+	j.registered_at
+FROM judged j
+	LEFT JOIN edw_stream.view_stat s ON s.view = j.view;
+
 /*
  * Registered views
  */
@@ -627,13 +677,13 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA edw_stream FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA edw_stream TO PUBLIC;
 GRANT SELECT ON edw_stream.streams, edw_stream.partitions, edw_stream.tables,
-	edw_stream.dead_letters, edw_stream.skipped, edw_stream.batches, edw_stream.latency TO PUBLIC;
+	edw_stream.dead_letters, edw_stream.skipped, edw_stream.batches, edw_stream.latency, edw_stream.views TO PUBLIC;
 
 -- called by the views, the MERGE of any stream's owner, or CREATE SERVER; for readers of tables; or
 -- in triggers that owners of tables create, also when they restore a dump
 GRANT EXECUTE ON FUNCTION edw_stream.worker_status(), edw_stream.latency_status(),
 	edw_stream.workers_held(), edw_stream.partition_end(text, text, int), edw_stream.home(),
-	edw_stream.readable(bytea), edw_stream.describe_position(bytea),
+	edw_stream.readable(bytea), edw_stream.describe_position(bytea), edw_stream.view_method(regclass),
 	edw_stream.merge_guard(int, bytea),
 	edw_stream.kafka_validator(text[], oid), edw_stream.registry_validator(text[], oid),
 	edw_stream.view_changed() TO PUBLIC;
@@ -728,6 +778,8 @@ COMMENT ON FUNCTION edw_stream.partition_end(text, text, int) IS
 	'Internal: the end of a partition as its worker last saw it.';
 COMMENT ON FUNCTION edw_stream.home() IS
 	'Internal: tells this database from its copies.';
+COMMENT ON FUNCTION edw_stream.view_method(regclass) IS
+	'Internal: how a registered view is brought up to date; null when it is not registered, or somebody has locked what it reads.';
 COMMENT ON FUNCTION edw_stream.readable(bytea) IS
 	'Bytes as text that can be shown: UTF-8 as it is, any other byte as \xNN.';
 COMMENT ON FUNCTION edw_stream.view_changed() IS
@@ -871,3 +923,29 @@ COMMENT ON COLUMN edw_stream.latency.kafka_p50_ms IS 'Half of them took no longe
 COMMENT ON COLUMN edw_stream.latency.kafka_p95_ms IS '95 % of them took no longer';
 COMMENT ON COLUMN edw_stream.latency.kafka_p99_ms IS '99 % of them took no longer';
 COMMENT ON COLUMN edw_stream.latency.kafka_max_ms IS 'None took longer';
+
+COMMENT ON VIEW edw_stream.views IS 'Your registered materialized views, how fresh they are, and what that takes.';
+COMMENT ON COLUMN edw_stream.views.view IS 'Materialized view';
+COMMENT ON COLUMN edw_stream.views.view_name IS 'Its name when it was registered';
+COMMENT ON COLUMN edw_stream.views.owner IS 'Its owner, who its query runs as';
+COMMENT ON COLUMN edw_stream.views.partition_by IS 'Columns that say which partition a row is in';
+COMMENT ON COLUMN edw_stream.views.refresh IS 'commit: in the transaction that changed something; deferred: soon after, by the refresher';
+COMMENT ON COLUMN edw_stream.views.method IS 'delta (groups are changed by what changed), partition (affected partitions are computed anew) or full (the whole view is); null while somebody has locked what it reads';
+COMMENT ON COLUMN edw_stream.views.options IS 'Options as given to register_view';
+COMMENT ON COLUMN edw_stream.views.state IS 'fresh, pending (changes wait for the refresher), stale (it is not kept fresh any more, see reason) or failed (its last refresh did, and it waits for you, see hint)';
+COMMENT ON COLUMN edw_stream.views.reason IS 'Why it is not fresh, as a code';
+COMMENT ON COLUMN edw_stream.views.message IS 'Why it is not fresh, in words';
+COMMENT ON COLUMN edw_stream.views.hint IS 'What to do about it';
+COMMENT ON COLUMN edw_stream.views.pending IS 'Partitions that wait for the refresher; null: all of them';
+COMMENT ON COLUMN edw_stream.views.staleness IS 'Age of the oldest change that waits for the refresher; null: none does';
+COMMENT ON COLUMN edw_stream.views.refreshes IS 'How often it was brought up to date';
+COMMENT ON COLUMN edw_stream.views.affected IS 'Partitions that changes concerned';
+COMMENT ON COLUMN edw_stream.views.refreshed IS 'Partitions that were computed anew, or groups that were changed';
+COMMENT ON COLUMN edw_stream.views.compared IS 'Rows that were compared';
+COMMENT ON COLUMN edw_stream.views.inserted IS 'Rows that were inserted';
+COMMENT ON COLUMN edw_stream.views.updated IS 'Rows that were updated';
+COMMENT ON COLUMN edw_stream.views.deleted IS 'Rows that were deleted';
+COMMENT ON COLUMN edw_stream.views.last_ms IS 'Time that the last refresh took';
+COMMENT ON COLUMN edw_stream.views.total_ms IS 'Time that all of them took';
+COMMENT ON COLUMN edw_stream.views.last_refresh IS 'When it was last brought up to date';
+COMMENT ON COLUMN edw_stream.views.registered_at IS 'When it was registered';

@@ -105,6 +105,12 @@ EdwErrorsAreOfData(int code)
 	return classify(code) == EDW_ERROR_DATA;
 }
 
+bool
+EdwErrorsArePassing(int code)
+{
+	return classify(code) == EDW_ERROR_PASSING;
+}
+
 /* true for an ERROR that ends the caller: cancel, termination */
 bool
 EdwErrorsMustRethrow(int code)

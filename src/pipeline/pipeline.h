@@ -63,6 +63,9 @@ extern long EdwPipelineRetryDelay(EdwPipeline *pipeline);
 /* The stream's definition or mappings changed: read them again at the next step. */
 extern void EdwPipelineReload(EdwPipeline *pipeline);
 
+/* Does an ERROR of this code heal by itself (K7)? */
+extern bool EdwErrorsArePassing(int code);
+
 /* Within 100 ms; also called from a before_shmem_exit hook. */
 extern void EdwPipelineClose(EdwPipeline *pipeline);
 

@@ -17,6 +17,9 @@
 #include "utils/relcache.h"
 #include "view/delta.h"
 
+/* of deferred views without the option */
+#define EDW_VIEW_MAX_STALENESS_MS	10000
+
 typedef enum EdwViewRefresh
 {
 	EDW_REFRESH_COMMIT,			/* in the transaction that made the change */

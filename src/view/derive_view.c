@@ -16,9 +16,6 @@
 #include "utils/typcache.h"
 #include "view/derive.h"
 
-/* how stale a deferred view may get when nothing is said */
-#define DEFAULT_MAX_STALENESS_MS	5000
-
 static AttrNumber
 find_column(Relation view, const char *name)
 {
@@ -149,7 +146,7 @@ EdwViewDerive(Relation view, List *names, Jsonb *options, EdwViewDef *def, List 
 	def->name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(view)),
 										   RelationGetRelationName(view));
 	def->owner = view->rd_rel->relowner;
-	def->max_staleness_ms = EdwOptionIntervalMs(options, "max_staleness", DEFAULT_MAX_STALENESS_MS);
+	def->max_staleness_ms = EdwOptionIntervalMs(options, "max_staleness", EDW_VIEW_MAX_STALENESS_MS);
 	resolve_keys(view, names, def);
 	why_not = derive_bases(view, def, relations);
 	def->ngroups = EdwDeriveGroups(def->query, &def->groups);

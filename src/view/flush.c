@@ -27,6 +27,7 @@
 #include "view/definition.h"
 #include "view/execute.h"
 #include "view/keys.h"
+#include "view/pending.h"
 #include "view/refresh.h"
 #include "view/stat.h"
 
@@ -227,6 +228,11 @@ refresh_partitions(const EdwViewDef *def, bool all, Snapshot snapshot, EdwViewCo
 
 	if (keys != NULL && keys[0] == NIL)
 		return;
+	if (def->refresh == EDW_REFRESH_DEFERRED)
+	{
+		EdwPendingAdd(def, keys);
+		return;
+	}
 	EdwViewRefreshKeys(def, keys, snapshot, counts);
 	EdwDeltaRebuild(def, keys, snapshot);
 }
@@ -252,7 +258,9 @@ flush_view(const EdwViewDef *def, Snapshot snapshot)
 	EdwViewLeave(&access);
 	INSTR_TIME_SET_CURRENT(ended);
 	INSTR_TIME_SUBTRACT(ended, started);
-	EdwViewStatAdd(def->relid, &counts, INSTR_TIME_GET_MICROSEC(ended), snapshot);
+	/* what is only noted is counted by who refreshes it: neither waits for the other's row */
+	if (def->refresh == EDW_REFRESH_COMMIT)
+		EdwViewStatAdd(def->relid, &counts, INSTR_TIME_GET_MICROSEC(ended), snapshot);
 }
 
 static void
@@ -323,10 +331,15 @@ PG_FUNCTION_INFO_V1(edw_stream_refresh_view);
 Datum
 edw_stream_refresh_view(PG_FUNCTION_ARGS)
 {
+	Oid			view = PG_GETARG_OID(0);
+
 	EdwRequireArgument(fcinfo, 0, "view");
 	PreventCommandIfReadOnly("refresh_view()");
-	check_owned(PG_GETARG_OID(0));
-	EdwCaptureView(PG_GETARG_OID(0));
+	check_owned(view);
+	EdwCaptureView(view);
 	EdwFlush();
+	/* a deferred view is all noted as pending by now, and no more once this is done */
+	if (EdwPendingWorkOff(view))
+		EdwFlush();
 	PG_RETURN_VOID();
 }

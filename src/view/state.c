@@ -13,6 +13,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
+#include "worker/slots.h"
 
 static EdwStatement any_view = {"SELECT FROM edw_stream.view LIMIT 1", 0, {0}, NULL};
 
@@ -149,8 +150,11 @@ bool
 EdwViewUnmark(Oid view, const char *reason)
 {
 	Datum		args[] = {ObjectIdGetDatum(view), CStringGetTextDatum(reason)};
+	bool		found = run(&unmark, args);
 
-	return run(&unmark, args);
+	if (found)
+		EdwWakeRefresherAtCommit();
+	return found;
 }
 
 void

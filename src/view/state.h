@@ -10,6 +10,13 @@
 /* codes of edw_stream.view.reason */
 #define EDW_VIEW_NOT_POPULATED		"not_populated"
 #define EDW_VIEW_TRIGGER_DISABLED	"trigger_disabled"
+#define EDW_VIEW_RETRYING			"retrying"
+#define EDW_VIEW_REFRESH_FAILED		"refresh_failed"
+
+/* in SQL, of a row v: may the refresher have it, or does it wait for somebody to act? */
+#define EDW_VIEW_IS_REFRESHABLE \
+	"(v.refresh = 'deferred' AND v.reason IS DISTINCT FROM '" EDW_VIEW_REFRESH_FAILED "'" \
+	" AND v.reason IS DISTINCT FROM '" EDW_VIEW_NOT_POPULATED "')"
 
 /* OIDs as oid[], in the current context */
 extern Datum EdwOidArray(List *oids);

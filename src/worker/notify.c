@@ -35,6 +35,7 @@ typedef struct Wake
 static int	streams_changed_level = 0;
 static int	databases_changed_level = 0;
 static int	wake_all_level = 0;
+static int	refresher_level = 0;
 static Wake wakes[MAX_WAKES];
 static int	nwakes = 0;
 
@@ -84,17 +85,28 @@ EdwWakeStreamAtCommit(const char *stream)
 	nwakes++;
 }
 
+void
+EdwWakeRefresherAtCommit(void)
+{
+	if (EdwSharedState)
+		note_level(&refresher_level);
+}
+
 static void
 forget_all(void)
 {
-	streams_changed_level = databases_changed_level = wake_all_level = 0;
+	streams_changed_level = databases_changed_level = wake_all_level = refresher_level = 0;
 	nwakes = 0;
 }
 
 static bool
 is_to_be_woken(const EdwSlot *slot)
 {
-	if (streams_changed_level || wake_all_level)
+	if (streams_changed_level)
+		return true;
+	if (EdwIsRefresher(&slot->assignment))
+		return refresher_level != 0;
+	if (wake_all_level)
 		return true;
 	for (int i = 0; i < nwakes; i++)
 	{
@@ -116,19 +128,49 @@ wake_workers(void)
 			continue;
 		if (streams_changed_level)
 			pg_atomic_write_u32(&slot->reload, 1);
-		pg_atomic_write_u32(&slot->wake, 1);
-		SetLatch(slot->latch);
+		/* a refresher that was woken is in no hurry: spare each commit the signal */
+		if (pg_atomic_exchange_u32(&slot->wake, 1) == 0 || !EdwIsRefresher(&slot->assignment))
+			SetLatch(slot->latch);
 	}
+}
+
+/* Is there a refresher that will look once more before it ends, or be started anyway? */
+static bool
+refresher_is_there(void)
+{
+	for (int i = 0; i < EdwSharedState->nslots; i++)
+	{
+		EdwSlot    *slot = &EdwSharedState->slots[i];
+
+		if (slot->in_use && slot->wanted && !slot->ended && slot->database == MyDatabaseId &&
+			EdwIsRefresher(&slot->assignment))
+			return true;
+	}
+	return false;
+}
+
+static bool
+refresher_is_missing(void)
+{
+	bool		missing;
+
+	if (refresher_level == 0)
+		return false;
+	LWLockAcquire(EdwSharedState->lock, LW_SHARED);
+	missing = !refresher_is_there();
+	LWLockRelease(EdwSharedState->lock);
+	return missing;
 }
 
 static void
 tell(void)
 {
-	bool		wake_launcher = streams_changed_level || databases_changed_level;
+	bool		look_here = streams_changed_level || refresher_is_missing();
+	bool		wake_launcher = look_here || databases_changed_level;
 
 	LWLockAcquire(EdwSharedState->lock, wake_launcher ? LW_EXCLUSIVE : LW_SHARED);
 	wake_workers();
-	if (streams_changed_level)
+	if (look_here)
 		EdwMarkChanged(MyDatabaseId);
 	if (databases_changed_level)
 		EdwSharedState->databases_changed = true;
@@ -140,7 +182,8 @@ tell(void)
 static bool
 anything_to_tell(void)
 {
-	return streams_changed_level || databases_changed_level || wake_all_level || nwakes > 0;
+	return streams_changed_level || databases_changed_level || wake_all_level ||
+		refresher_level || nwakes > 0;
 }
 
 /* A commit goes on until at_release; nothing else leaves anything to tell. */
@@ -189,6 +232,7 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId mine, SubTransactionI
 	end_level(&streams_changed_level, ended, committed);
 	end_level(&databases_changed_level, ended, committed);
 	end_level(&wake_all_level, ended, committed);
+	end_level(&refresher_level, ended, committed);
 	for (int i = 0; i < nwakes; i++)
 	{
 		end_level(&wakes[i].level, ended, committed);

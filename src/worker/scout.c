@@ -2,8 +2,8 @@
  * scout.c
  *		The short-lived process that looks into one database for the launcher.
  *
- * It is connected as the bootstrap superuser, reads which streams should run, and takes
- * and gives up slots accordingly. One transaction, in which it reads and nothing else; it
+ * It is connected as the bootstrap superuser, reads which streams should run and whether views are
+ * to be refreshed, and takes and gives up slots accordingly. One transaction, in which it reads and nothing else; it
  * never waits for a lock, so that it is gone within milliseconds and nothing ever waits
  * for it. Owns EdwShared.scout while it is attached.
  */
@@ -32,6 +32,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "view/state.h"
 #include "worker/database.h"
 #include "worker/processes.h"
 #include "worker/shared.h"
@@ -52,6 +53,15 @@ static const char *const stream_query =
 " FROM edw_stream.stream"
 " WHERE wanted_running AND NOT stalled AND home = $1"
 " ORDER BY name";
+
+/* have deferred views anything to refresh? Those that wait for somebody to act do not count. */
+static const char *const pending_query =
+"SELECT FROM edw_stream.view v"
+" WHERE " EDW_VIEW_IS_REFRESHABLE
+" AND EXISTS (SELECT FROM edw_stream.view_pending p WHERE p.view = v.view)";
+
+/* what the queries read */
+static const char *const tables[] = {"stream", "view", "view_pending"};
 
 static uint64 my_generation;
 
@@ -169,21 +179,58 @@ read_streams(EdwAssignment **wanted)
 	return n;
 }
 
-/* Within a transaction and SPI. The lock makes sure that what is read does not go away. */
+/*
+ * Append the refresher, if it is wanted. One that runs stays until it says itself that it has nothing
+ * to do: only it can know that nothing was committed since it looked.
+ */
+static int
+add_refresher(EdwAssignment **wanted, int n)
+{
+	if (!EdwRefresherIsLaunched())
+	{
+		if (SPI_execute(pending_query, true, 1) != SPI_OK_SELECT)
+			elog(ERROR, "could not read the deferred views");
+		if (SPI_processed == 0)
+			return n;
+	}
+	*wanted = *wanted ? repalloc(*wanted, sizeof(EdwAssignment) * (n + 1)) :
+		palloc(sizeof(EdwAssignment));
+	memset(&(*wanted)[n], 0, sizeof(EdwAssignment));
+	return n + 1;
+}
+
+/* Lock what will be read, so that it does not go away. */
+static EdwScoutResult
+lock_tables(void)
+{
+	Oid			schema = get_namespace_oid(EDW_SCHEMA, true);
+
+	if (!OidIsValid(schema))
+		return EDW_SCOUT_NO_EXTENSION;
+	for (int i = 0; i < (int) lengthof(tables); i++)
+	{
+		Oid			relation = get_relname_relid(tables[i], schema);
+
+		if (!OidIsValid(relation))
+			return EDW_SCOUT_NO_EXTENSION;
+		if (!ConditionalLockRelationOid(relation, AccessShareLock))
+			return EDW_SCOUT_BUSY;
+	}
+	return EDW_SCOUT_DONE;
+}
+
+/* Within a transaction and SPI. */
 static EdwScoutResult
 look(void)
 {
 	EdwScout   *scout = &EdwSharedState->scout;
-	Oid			schema = get_namespace_oid(EDW_SCHEMA, true);
-	Oid			relation = OidIsValid(schema) ? get_relname_relid("stream", schema) : InvalidOid;
+	EdwScoutResult result = lock_tables();
 	EdwAssignment *wanted;
 	char	   *version;
 	int			n;
 
-	if (!OidIsValid(relation))
-		return EDW_SCOUT_NO_EXTENSION;
-	if (!ConditionalLockRelationOid(relation, AccessShareLock))
-		return EDW_SCOUT_BUSY;
+	if (result != EDW_SCOUT_DONE)
+		return result;
 	version = EdwExtensionVersion();
 	if (!version)
 		return EDW_SCOUT_NO_EXTENSION;
@@ -193,6 +240,7 @@ look(void)
 		return EDW_SCOUT_OTHER_VERSION;
 	}
 	n = read_streams(&wanted);
+	n = add_refresher(&wanted, n);
 	scout->unplaced = EdwSlotsReconcile(MyDatabaseId, wanted, n);
 	return EDW_SCOUT_DONE;
 }

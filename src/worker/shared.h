@@ -5,12 +5,12 @@
  * All of EdwShared is guarded by EdwShared.lock but for what is atomic. Nothing that
  * can raise an ERROR is done while the lock is held, so it is never left behind.
  *
- * A slot is an assignment: worker n of a stream of a database should run. It outlives the
- * process, so that failures are counted and the last error stays visible. Who does what:
+ * A slot is an assignment: worker n of a stream of a database should run, or the
+ * database's refresher. It outlives the process, so that failures are counted and the last error stays visible. Who does what:
  *	- a scout (scout.c) takes slots for what its database wants, and marks others unwanted;
  *	- the launcher (launcher.c) starts processes for wanted slots that have none, and insists
  *	  when a worker does not end in time;
- *	- the worker (stream_worker.c) attaches, and says when it leaves how it ended;
+ *	- the worker (stream_worker.c, refresher.c) attaches, and says when it leaves how it ended;
  *	- who drops or copies a database (database.c) blocks it and asks its workers to end.
  *
  * in_use and wanted, no process  -- launcher: launched, generation + 1 -->
@@ -48,7 +48,7 @@ typedef enum EdwScoutResult
 /* one worker that should run; also what a scout hands to EdwSlotsReconcile */
 typedef struct EdwAssignment
 {
-	char		stream[EDW_STREAM_NAME_MAX + 1];
+	char		stream[EDW_STREAM_NAME_MAX + 1];	/* "" the refresher; else no stream has this name */
 	int			worker;
 	Oid			owner;
 	bool		synchronous_commit;
@@ -113,6 +113,8 @@ typedef struct EdwShared
 	EdwSlot		slots[FLEXIBLE_ARRAY_MEMBER];
 } EdwShared;
 
+#define EdwIsRefresher(assignment)	((assignment)->stream[0] == '\0')
+
 /* NULL without shared_preload_libraries */
 extern EdwShared *EdwSharedState;
 
@@ -124,6 +126,9 @@ extern void EdwSlotsInit(void);
  * many found no slot.
  */
 extern int	EdwSlotsReconcile(Oid database, const EdwAssignment *wanted, int n);
+
+/* Has this database a refresher that runs or is being started? */
+extern bool EdwRefresherIsLaunched(void);
 
 /* Become the process of a slot: false if that launch is void. Copies out the assignment. */
 extern bool EdwSlotAttach(int slot, uint64 generation, Oid *database,

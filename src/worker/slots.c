@@ -231,6 +231,19 @@ find_slot(Oid database, const char *stream, int worker)
 	return NULL;
 }
 
+bool
+EdwRefresherIsLaunched(void)
+{
+	EdwSlot    *slot;
+	bool		launched;
+
+	LWLockAcquire(EdwSharedState->lock, LW_SHARED);
+	slot = find_slot(MyDatabaseId, "", 0);
+	launched = slot && slot->launched;
+	LWLockRelease(EdwSharedState->lock);
+	return launched;
+}
+
 static EdwSlot *
 take_slot(Oid database, const EdwAssignment *assignment)
 {

@@ -113,4 +113,7 @@ extern void EdwSignalStreamsChanged(void);
 /* Set the latch of this database's workers of a stream, at commit (push). */
 extern void EdwWakeStreamAtCommit(const char *stream);
 
+/* Wake or start this database's refresher, at commit: deferred views have something pending. */
+extern void EdwWakeRefresherAtCommit(void);
+
 #endif							/* EDW_SLOTS_H */

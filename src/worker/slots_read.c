@@ -85,7 +85,7 @@ EdwWorkersHeldReason(const char **hint)
 	*hint = NULL;
 	if (!EdwSharedState)
 	{
-		*hint = "Add edw_stream to shared_preload_libraries and restart the server, or use CALL edw_stream.drain().";
+		*hint = "Add edw_stream to shared_preload_libraries and restart the server; until then CALL edw_stream.drain() and edw_stream.refresh_view() do the work.";
 		return "The server was started without edw_stream in shared_preload_libraries.";
 	}
 	if (version && strcmp(version, EDW_VERSION) != 0)

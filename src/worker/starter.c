@@ -145,6 +145,21 @@ unclaim_start(int index, uint64 generation)
 	LWLockRelease(EdwSharedState->lock);
 }
 
+static bool
+register_worker(BackgroundWorker *process, const EdwAssignment *assignment, uint64 generation,
+				BackgroundWorkerHandle **handle)
+{
+	if (EdwIsRefresher(assignment))
+	{
+		strlcpy(process->bgw_name, EDW_REFRESHER_TYPE, BGW_MAXLEN);
+		return EdwProcessRegister(process, EDW_REFRESHER_MAIN, EDW_REFRESHER_TYPE, generation,
+								  handle);
+	}
+	snprintf(process->bgw_name, BGW_MAXLEN, EDW_WORKER_TYPE " %s/%d",
+			 assignment->stream, assignment->worker);
+	return EdwProcessRegister(process, EDW_WORKER_MAIN, EDW_WORKER_TYPE, generation, handle);
+}
+
 /* Start the worker of a slot that is due. Returns false when no more can be started. */
 static bool
 start_worker(int index, TimestampTz *wake_at)
@@ -155,11 +170,8 @@ start_worker(int index, TimestampTz *wake_at)
 
 	if (!claim_start(index, &assignment, &generation, wake_at))
 		return true;
-	snprintf(process.bgw_name, BGW_MAXLEN, EDW_WORKER_TYPE " %s/%d",
-			 assignment.stream, assignment.worker);
 	process.bgw_main_arg = Int32GetDatum(index);
-	if (EdwProcessRegister(&process, EDW_WORKER_MAIN, EDW_WORKER_TYPE, generation,
-						   &worker_handles[index]))
+	if (register_worker(&process, &assignment, generation, &worker_handles[index]))
 		return true;
 	unclaim_start(index, generation);
 	return false;
