@@ -336,10 +336,13 @@ edw_stream_refresh_view(PG_FUNCTION_ARGS)
 	EdwRequireArgument(fcinfo, 0, "view");
 	PreventCommandIfReadOnly("refresh_view()");
 	check_owned(view);
-	EdwCaptureView(view);
+	if (EdwViewLoad(view)->refresh == EDW_REFRESH_DEFERRED)
+	{
+		EdwFlush();				/* what this transaction has changed is to be seen, too */
+		(void) EdwPendingWorkOff(view, true);
+	}
+	else
+		EdwCaptureView(view);
 	EdwFlush();
-	/* a deferred view is all noted as pending by now, and no more once this is done */
-	if (EdwPendingWorkOff(view))
-		EdwFlush();
 	PG_RETURN_VOID();
 }

@@ -435,7 +435,7 @@ elapsed_us(instr_time start)
 }
 
 bool
-EdwPendingWorkOff(Oid view)
+EdwPendingWorkOff(Oid view, bool whole)
 {
 	EdwViewCounts counts = {0};
 	const EdwViewDef *def;
@@ -455,6 +455,7 @@ EdwPendingWorkOff(Oid view)
 	if (any)
 	{
 		taken = take_pending(view, snapshot, &all);
+		all |= whole;
 		any = all || taken != NIL;
 	}
 	if (any)

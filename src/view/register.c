@@ -32,6 +32,7 @@
 #include "view/capture.h"
 #include "view/derive.h"
 #include "view/execute.h"
+#include "view/pending.h"
 #include "view/trigger.h"
 
 PG_FUNCTION_INFO_V1(edw_stream_register_view);
@@ -312,7 +313,11 @@ edw_stream_register_view(PG_FUNCTION_ARGS)
 	relation_close(rel, NoLock);
 	if (index != NULL)
 		create_index(&def, index);
-	EdwCaptureView(def.relid);
+	/* rows may have changed since the last REFRESH */
+	if (def.refresh == EDW_REFRESH_DEFERRED)
+		(void) EdwPendingWorkOff(def.relid, true);
+	else
+		EdwCaptureView(def.relid);
 	PG_RETURN_VOID();
 }
 

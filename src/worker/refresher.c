@@ -205,7 +205,7 @@ refresh_in_transaction(Oid view)
 	begin();
 	(void) set_config_option("lock_timeout", LOCK_WAIT, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_LOCAL, true, 0, false);
-	(void) EdwPendingWorkOff(view);
+	(void) EdwPendingWorkOff(view, false);
 	EdwFlush();
 	commit();
 }
