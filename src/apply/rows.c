@@ -32,7 +32,7 @@
 #define PLANNED_ROWS	10
 
 /* how far ahead of the row at hand memory is asked for */
-#define PREFETCH_ROWS	6
+#define PREFETCH_ROWS	12
 #define PREFETCH_BYTES	384
 
 /* what a column of the scan shows, when it is none of the target's */
@@ -65,6 +65,8 @@ typedef struct RowsState
 	int			next;
 	int			nshown;
 	Shown	   *shown;
+	int			npointers;		/* columns whose values are elsewhere */
+	int		   *pointers;
 	RowNumber	whole;			/* of the row at hand, as seq is */
 	bytea	   *seq;
 } RowsState;
@@ -214,19 +216,23 @@ show_row(RowsState *state, int number, TupleTableSlot *slot)
 
 /*
  * Rows stand in the order of their keys, so they are all over the batch's memory; but an entry, its
- * key, values and position were mostly made one after another (fold.c). Inlined always: gcc
- * takes a function that does nothing else for one that does nothing.
+ * key, values and position were mostly made one after another (fold.c). What the values
+ * point at is asked for when they are there. Inlined always: gcc takes a function that does
+ * nothing else for one that does nothing.
  */
 static pg_attribute_always_inline void
-prefetch(const EdwRows *rows, int next)
+prefetch(const RowsState *state, int next)
 {
+	EdwFoldChange **changes = state->rows->changes;
 	const char *entry;
 
-	if (next + PREFETCH_ROWS >= rows->nrows)
+	if (next + PREFETCH_ROWS >= state->rows->nrows)
 		return;
-	entry = (const char *) rows->changes[next + PREFETCH_ROWS];
+	entry = (const char *) changes[next + PREFETCH_ROWS];
 	for (int i = 0; i < PREFETCH_BYTES; i += 64)
 		__builtin_prefetch(entry + i);
+	for (int i = 0; i < state->npointers; i++)
+		__builtin_prefetch(DatumGetPointer(changes[next + PREFETCH_ROWS / 2]->values[state->pointers[i]]));
 }
 
 static TupleTableSlot *
@@ -238,7 +244,7 @@ next_row(ScanState *node)
 	ExecClearTuple(slot);
 	if (state->next >= state->rows->nrows)
 		return slot;
-	prefetch(state->rows, state->next);
+	prefetch(state, state->next);
 	show_row(state, state->next++, slot);
 	return slot;
 }
@@ -285,11 +291,15 @@ begin_scan(CustomScanState *node, EState *estate pg_attribute_unused(),
 		elog(ERROR, "there is no batch to read");
 	state->rows = current_rows;
 	state->shown = palloc(list_length(scan->custom_scan_tlist) * sizeof(Shown));
+	state->pointers = palloc(list_length(scan->custom_scan_tlist) * sizeof(int));
 	foreach(lc, scan->custom_scan_tlist)
 	{
 		Var		   *var = castNode(Var, lfirst_node(TargetEntry, lc)->expr);
+		Shown		shown = shown_by(current_rows->shape, var->varattno);
 
-		state->shown[state->nshown++] = shown_by(current_rows->shape, var->varattno);
+		state->shown[state->nshown++] = shown;
+		if (shown.what >= 0 && !shown.keep && !current_rows->shape->target->columns[shown.what].typbyval)
+			state->pointers[state->npointers++] = shown.what;
 	}
 	state->seq = palloc(VARHDRSZ + EDW_EPOCH_BYTES + EDW_POSITION_MAX);
 }
