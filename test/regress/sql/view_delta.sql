@@ -264,6 +264,31 @@ SELECT * FROM wrong();
 INSERT INTO category SELECT 'c' || i, 'a' || i % 3, i FROM generate_series(1, 6) i;
 SELECT * FROM wrong();
 
+-- a small change reads no table whole, and not the view
+CREATE TABLE store (id int PRIMARY KEY, region text NOT NULL);
+CREATE TABLE visit (id int PRIMARY KEY, store int NOT NULL, day date NOT NULL, amount numeric(10,2) NOT NULL);
+INSERT INTO store SELECT i, 'r' || i % 3000 FROM generate_series(1, 30000) i;
+INSERT INTO visit SELECT i, 1 + i % 30000, date '2026-01-01' + i % 50, i FROM generate_series(1, 40000) i;
+CREATE INDEX ON visit (store);
+CREATE INDEX ON store (region);
+CREATE MATERIALIZED VIEW visits AS
+SELECT s.region, v.day, count(*) AS n, sum(v.amount) AS amount, max(v.amount) AS largest
+FROM visit v JOIN store s ON s.id = v.store GROUP BY s.region, v.day;
+SELECT edw_stream.register_view('visits', '{region}');
+VACUUM ANALYZE store, visit, visits;
+CREATE FUNCTION scans() RETURNS text LANGUAGE sql AS $$
+	SELECT pg_stat_force_next_flush();
+	SELECT format('store %s, visit %s, visits %s', pg_stat_get_numscans('store'::regclass),
+		pg_stat_get_numscans('visit'::regclass), pg_stat_get_numscans('visits'::regclass)) $$;
+SELECT scans() IS NOT NULL;
+SELECT scans() AS before \gset
+UPDATE visit SET amount = amount + 1 WHERE id BETWEEN 1000 AND 1100;
+UPDATE store SET region = 'r7' WHERE id = 4321;
+INSERT INTO visit VALUES (50001, 17, '2026-01-01', 5), (50002, 18, '2026-01-02', 5);
+SELECT scans() IS NOT NULL;
+SELECT scans() = :'before';
+SELECT * FROM wrong();
+
 -- random histories; a step that goes wrong is told by its seed
 CREATE PROCEDURE history(seed int, steps int) LANGUAGE plpgsql AS $$
 DECLARE
