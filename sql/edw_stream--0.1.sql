@@ -222,14 +222,14 @@ CREATE TABLE edw_stream.view (
 
 -- which relations each of them reads
 CREATE TABLE edw_stream.view_base (
-	view regclass NOT NULL REFERENCES edw_stream.view ON DELETE CASCADE,
+	view regclass NOT NULL,				-- no foreign key: a parallel restore loads in any order
 	base regclass NOT NULL,
 	PRIMARY KEY (base, view)
 );
 
 -- what was done for a view; one HOT update per flush
 CREATE TABLE edw_stream.view_stat (
-	view regclass NOT NULL PRIMARY KEY REFERENCES edw_stream.view ON DELETE CASCADE,
+	view regclass NOT NULL PRIMARY KEY,
 	refreshes bigint NOT NULL DEFAULT 0,
 	affected bigint NOT NULL DEFAULT 0,		-- partitions
 	refreshed bigint NOT NULL DEFAULT 0,	-- partitions, or groups by method delta

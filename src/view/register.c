@@ -387,6 +387,8 @@ edw_stream_unregister_view(PG_FUNCTION_ARGS)
 	bases = stored_bases(view);
 	delete_from("view_pending", view);
 	delete_from("view_group", view);
+	delete_from("view_base", view);
+	delete_from("view_stat", view);
 	delete_from("view", view);
 	unwatch_bases(bases);
 	relation_close(rel, NoLock);

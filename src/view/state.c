@@ -48,7 +48,14 @@ static EdwStatement forget_groups = {
 	"DELETE FROM edw_stream.view_group WHERE view = $1", 1, {OIDOID}, NULL
 };
 
-/* takes view_base and view_stat along */
+static EdwStatement forget_bases = {
+	"DELETE FROM edw_stream.view_base WHERE view = $1", 1, {OIDOID}, NULL
+};
+
+static EdwStatement forget_stat = {
+	"DELETE FROM edw_stream.view_stat WHERE view = $1", 1, {OIDOID}, NULL
+};
+
 static EdwStatement forget_view = {
 	"DELETE FROM edw_stream.view WHERE view = $1", 1, {OIDOID}, NULL
 };
@@ -172,5 +179,7 @@ EdwViewForget(Oid view)
 
 	(void) run(&forget_pending, args);
 	(void) run(&forget_groups, args);
+	(void) run(&forget_bases, args);
+	(void) run(&forget_stat, args);
 	(void) run(&forget_view, args);
 }
