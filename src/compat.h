@@ -156,6 +156,17 @@
 #define EdwForgetGroupRte(query)	((void) (query))
 #endif
 
+/* 18 has kinds of comparison where btree's strategies were, and minimal tuples with room in front of them */
+#if PG_VERSION_NUM >= 180000
+#define EdwComparison		CompareType
+#define EDW_COMPARISON_GREATER	COMPARE_GT
+#define EdwFormMinimalTuple(desc, values, nulls)	heap_form_minimal_tuple((desc), (values), (nulls), 0)
+#else
+#define EdwComparison		int16
+#define EDW_COMPARISON_GREATER	BTGreaterStrategyNumber
+#define EdwFormMinimalTuple(desc, values, nulls)	heap_form_minimal_tuple((desc), (values), (nulls))
+#endif
+
 /* 17 lets an index keep things between insertions, to be let go of in the end */
 #if PG_VERSION_NUM >= 170000
 #define EdwIndexInsertCleanup(index, info)	index_insert_cleanup((index), (info))

@@ -11,6 +11,7 @@
 
 #include "access/htup_details.h"
 #include "common/hashfn.h"
+#include "compat.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
@@ -79,7 +80,7 @@ add_up(Tuplestorestate *store, TupleDesc desc, const Bitmapset *columns)
 		slot_getallattrs(slot);
 		for (int i = 0; i < desc->natts; i++)
 			nulls[i] = slot->tts_isnull[i] || !bms_is_member(i + 1, columns);
-		tuple = heap_form_minimal_tuple(desc, slot->tts_values, nulls);
+		tuple = EdwFormMinimalTuple(desc, slot->tts_values, nulls);
 		row = netrows_insert(rows, tuple, &found);
 		if (!found)
 			row->weight = 0;

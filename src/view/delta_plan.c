@@ -332,7 +332,7 @@ add_extreme(EdwDelta *delta, const Aggref *aggref)
 	Oid			sort_operator;
 	Oid			opfamily;
 	Oid			opcintype;
-	int16		strategy;
+	EdwComparison strategy;
 	Oid			compare;
 	Aggref	   *plain;
 	int			number;
@@ -350,7 +350,7 @@ add_extreme(EdwDelta *delta, const Aggref *aggref)
 	plain = (Aggref *) copyObjectImpl(aggref);
 	plain->location = -1;
 	number = add_item(delta, EDW_ITEM_EXTREME, plain);
-	delta->items[number].is_max = strategy == BTGreaterStrategyNumber;
+	delta->items[number].is_max = strategy == EDW_COMPARISON_GREATER;
 	delta->items[number].compare = compare;
 	return number;
 }
