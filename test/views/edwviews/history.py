@@ -223,9 +223,9 @@ class History:
             ['VACUUM FULL %s' % view.name, self.statement()],
             ['VACUUM ANALYZE %s' % view.name, self.statement()],
             ['CREATE INDEX ON %s (%s)' % (view.name, view.keys[0]), self.statement()],
-            ["SELECT edw_stream.unregister_view('%s')" % view.name, self.statement(), view.register(), self.statement()],
-            ['BEGIN', self.statement(), "SELECT edw_stream.unregister_view('%s')" % view.name, self.statement(), view.register(),
-             self.statement(), r.choice(('COMMIT', 'ROLLBACK'))],
+            ["SELECT edw_stream.unregister_view('%s')" % view.name, self.statement()] + self.register_again(view),
+            ['BEGIN', self.statement(), "SELECT edw_stream.unregister_view('%s')" % view.name, self.statement()] + self.register_again(view)
+            + [r.choice(('COMMIT', 'ROLLBACK'))],
             ["CREATE OR REPLACE VIEW sold_by_category AS SELECT p.category, s.day, count(*) AS n FROM sale s JOIN product p ON p.id = s.product "
              'WHERE s.qty > %d GROUP BY 1, 2' % r.randint(0, 3), self.statement()],
         ]
@@ -245,6 +245,10 @@ class History:
         if view.unique:
             choices.append(['REFRESH MATERIALIZED VIEW CONCURRENTLY %s' % view.name, self.statement()])
         return [('a', sql) for sql in r.choice(choices)]
+
+    def register_again(self, view):
+        """Under the TimeZone that views are compared with: it is pinned from the session."""
+        return ['SET TimeZone = %s' % quote(self.star.zone), view.register(fallback=not (view.key and view.must)), self.statement()]
 
     # ---------------------------------------------------------------- through the stream
 

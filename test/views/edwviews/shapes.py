@@ -263,8 +263,11 @@ def outer_nested(rng, star):
 
 @shape()
 def anti_join(rng, star):
-    if rng.random() < 0.5:
-        return 'SELECT s.id, s.day, s.product FROM sale s LEFT JOIN product p ON p.id = s.product WHERE p.id IS NULL', [rng.choice(('day', 'product'))]
+    return 'SELECT s.id, s.day, s.product FROM sale s LEFT JOIN product p ON p.id = s.product WHERE p.id IS NULL', [rng.choice(('day', 'product'))]
+
+
+@shape(must=False)
+def not_exists(rng, star):
     return 'SELECT p.id, p.category FROM product p WHERE NOT EXISTS (SELECT FROM sale s WHERE s.product = p.id)', [rng.choice(('id', 'category'))]
 
 
