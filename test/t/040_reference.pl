@@ -54,6 +54,8 @@ while ($readme =~ /^```sql\n(.*?)^```$/msg)
 		"the README's SQL in line $line runs") or diag($err);
 	is($err, '', "the README's SQL in line $line warns of nothing");
 	like($out, qr/^1\|PAID\|9\.90\|epoch 1, /m, 'the tutorial shows the row as it is now') if $number == 0;
+	like($out, qr/^2025-03-01\|books\|1\|20\.00\n2025-03-01\|games\|1\|5\.00\n2025-03-02\|games\|1\|7\.50$/m,
+		'the registered view is fresh') if $sql =~ /register_view/;
 	$number++;
 }
 cmp_ok($number, '>', 2, 'the README has its SQL');
