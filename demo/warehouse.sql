@@ -58,3 +58,18 @@ SELECT edw_stream.map_table('shop', 'fact_order_line', 'shop.public.order_lines'
 	columns => '{"order_key": "order_id", "line": "line", "product_key": "product_id", "quantity": "quantity",
 		"price": "price", "revenue": "quantity * price"}',
 	options => '{"source_types": {"order_id": "bigint", "product_id": "bigint", "quantity": "int", "price": "numeric(10,2)"}}');
+
+-- Two ordinary materialized views, fresh at every commit of the stream.
+CREATE MATERIALIZED VIEW sales_by_day AS
+	SELECT o.ordered_on, p.category, count(*) AS lines, sum(l.quantity) AS items, sum(l.revenue) AS revenue
+	FROM fact_order_line l JOIN fact_order o USING (order_key) JOIN dim_product p USING (product_key)
+	GROUP BY o.ordered_on, p.category;
+
+CREATE MATERIALIZED VIEW customer_value AS
+	SELECT c.customer_key, c.name, c.city, count(DISTINCT o.order_key) AS orders, coalesce(sum(l.revenue), 0) AS value,
+		max(o.ordered_on) AS last_order
+	FROM dim_customer c LEFT JOIN fact_order o USING (customer_key) LEFT JOIN fact_order_line l USING (order_key)
+	GROUP BY c.customer_key;
+
+SELECT edw_stream.register_view('sales_by_day', partition_by => '{ordered_on}');
+SELECT edw_stream.register_view('customer_value', partition_by => '{customer_key}');
