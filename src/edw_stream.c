@@ -15,6 +15,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
+#include "view/moved.h"
 #include "worker/launcher.h"
 
 PG_MODULE_MAGIC;
@@ -85,4 +86,5 @@ _PG_init(void)
 	MarkGUCPrefixReserved(EDW_EXTENSION_NAME);
 	EdwRowsInit();
 	EdwWorkersInit();
+	EdwMovedInit();
 }

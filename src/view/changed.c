@@ -30,6 +30,7 @@
 #include "utils/tuplestore.h"
 #include "view/capture.h"
 #include "view/definition.h"
+#include "view/moved.h"
 #include "view/trigger.h"
 
 PG_FUNCTION_INFO_V1(edw_stream_view_changed);
@@ -364,7 +365,7 @@ edw_stream_view_changed(PG_FUNCTION_ARGS)
 	{
 		const Reader *reader = lfirst(lc);
 
-		if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) || !EdwMovedWatched())
 			EdwCaptureAll(reader->relid);
 		else
 			capture_for(reader, trigger);

@@ -231,6 +231,24 @@ SELECT v, pg_temp.changes(v), pg_temp.counts(v) FROM unnest('{l1,l2,l3,other}'::
 TRUNCATE sale;
 SELECT v, pg_temp.changes(v), pg_temp.counts(v) FROM unnest('{l1,l2,l3,other}'::regclass[]) AS v;
 
+-- MERGE moves rows between a table's partitions, with and without other actions
+CREATE TABLE part (id int, day int, amount int) PARTITION BY RANGE (day);
+CREATE TABLE part_0 PARTITION OF part FOR VALUES FROM (0) TO (10);
+CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (10) TO (20);
+INSERT INTO part SELECT i, i % 20, i FROM generate_series(1, 60) AS i;
+CREATE MATERIALIZED VIEW parts AS SELECT day, sum(amount) AS total, max(amount) AS most FROM part GROUP BY day;
+SELECT edw_stream.register_view('parts', '{day}', options => '{"method": "partition"}');
+SELECT pg_temp.look('parts'), pg_temp.counts('parts') IS NOT NULL;
+MERGE INTO part AS p USING (VALUES (1, 11), (12, 2), (3, 4)) AS s (id, day) ON p.id = s.id
+	WHEN MATCHED THEN UPDATE SET day = s.day;
+SELECT pg_temp.changes('parts'), pg_temp.counts('parts');
+MERGE INTO part AS p USING (VALUES (1, 1), (100, 15)) AS s (id, day) ON p.id = s.id
+	WHEN MATCHED THEN UPDATE SET day = s.day WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.day, 1000);
+SELECT pg_temp.changes('parts'), pg_temp.counts('parts');
+MERGE INTO part AS p USING (VALUES (1, 18), (100, 0)) AS s (id, day) ON p.id = s.id
+	WHEN MATCHED AND s.id = 100 THEN DELETE WHEN MATCHED THEN UPDATE SET day = s.day;
+SELECT pg_temp.changes('parts'), pg_temp.counts('parts');
+
 -- the query runs as the view's owner; an ERROR names the view
 CREATE TABLE ratio (p int, a int, b int);
 INSERT INTO ratio VALUES (1, 1, 1);
