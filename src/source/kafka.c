@@ -20,6 +20,7 @@
 
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "miscadmin.h"
@@ -33,6 +34,9 @@
 
 /* how often fetchers are told to look at the queue again */
 #define WAKE_MS				5
+
+/* timeouts of librdkafka's threads may be so late */
+#define TIMER_SLACK_NS		10000000
 
 static dlist_head open_sources = DLIST_STATIC_INIT(open_sources);
 static bool exit_hook_registered = false;
@@ -82,16 +86,23 @@ close_all_at_exit(int code, Datum arg)
 	EdwKafkaLookupAwaitOrphans(ORPHAN_WAIT_MS);
 }
 
-/* rd_kafka_new with every signal blocked, for the threads that it starts */
+/*
+ * rd_kafka_new with every signal blocked and with lazy timers, for the threads that it
+ * starts. librdkafka before 2.4 sleeps a whole number of milliseconds, rounded down, and spins
+ * for the rest, each second; a thread that is woken a little late has no rest to spin for. Slack
+ * concerns timeouts alone, and is inherited by the threads that those threads start.
+ */
 static rd_kafka_t *
 new_handle(EdwKafkaConfig *config, char *errstr, Size size)
 {
+	int			slack = prctl(PR_GET_TIMERSLACK);
 	sigset_t	all;
 	sigset_t	saved;
 	rd_kafka_t *rk;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &saved);
+	prctl(PR_SET_TIMERSLACK, (unsigned long) TIMER_SLACK_NS);
 	rk = rd_kafka_new(RD_KAFKA_CONSUMER, config->conf, errstr, size);
 	if (rk)
 	{
@@ -104,6 +115,8 @@ new_handle(EdwKafkaConfig *config, char *errstr, Size size)
 				rd_kafka_error_destroy(error);
 		}
 	}
+	if (slack > 0)
+		prctl(PR_SET_TIMERSLACK, (unsigned long) slack);
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	if (rk == NULL)
 	{
