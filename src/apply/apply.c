@@ -502,7 +502,7 @@ EdwApplyBatch(EdwBatch *batch, int workers, bool exclusive)
 
 	result->targets = palloc0(Max(batch->ntargets, 1) * sizeof(EdwTargetCounts));
 	qsort(batch->targets, batch->ntargets, sizeof(EdwBatchTarget *), compare_targets);
-	for (int i = 0; i < batch->ntargets && !result->need_exclusive; i++)
+	for (int i = 0; i < batch->ntargets && (exclusive || !result->need_exclusive); i++)
 	{
 		Apply		apply = {0};
 
@@ -516,7 +516,7 @@ EdwApplyBatch(EdwBatch *batch, int workers, bool exclusive)
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(scratch);
 		copy_counts(&result->targets[result->ntargets++], apply.bt);
-		result->need_exclusive = apply.need_exclusive && workers > 1 && !exclusive;
+		result->need_exclusive |= apply.need_exclusive && workers > 1;
 	}
 	current_mapping = 0;
 	MemoryContextDelete(scratch);

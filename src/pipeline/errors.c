@@ -183,7 +183,8 @@ EdwErrorsBatchCommitted(EdwPipeline *pipeline)
 	pipeline->failures = 0;
 	pipeline->unique_failures = 0;
 	pipeline->changed_underneath = 0;
-	pipeline->exclusive = false;
+	/* what this batch needed the next one mostly needs, too: it is not run twice to find out */
+	pipeline->exclusive = pipeline->stats.applied->need_exclusive;
 	if (pipeline->limit < pipeline->def->options.batch_rows)
 		pipeline->limit = Min(pipeline->limit * 2, pipeline->def->options.batch_rows);
 }
