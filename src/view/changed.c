@@ -3,9 +3,9 @@
  *		What the triggers on bases of registered views do: edw_stream.view_changed().
  *
  * A statement fires the triggers of the table that it names, with the rows of all tables below it in
- * that table's shape. Its views may read it, a table above it, or one below it; the changed rows are captured for each of these
- * in its own shape. Of a partition below, the rows that its constraint admits; of an inheritance
- * child below nobody can tell its rows apart: then all of it counts as changed.
+ * that table's shape. Its views may read it, a table above it, or one below it; the changed rows are
+ * captured for each of these in its own shape. Of a partition below, the rows that its constraint admits; of
+ * an inheritance child below nobody can tell its rows apart: then all of it counts as changed.
  *
  * Which tables those are is cached per process until any relcache invalidation; the callback only sets a
  * flag. No locks are taken but AccessShareLock on them while that is looked up.
@@ -30,6 +30,7 @@
 #include "utils/tuplestore.h"
 #include "view/capture.h"
 #include "view/definition.h"
+#include "view/flush.h"
 #include "view/moved.h"
 #include "view/trigger.h"
 
@@ -360,6 +361,7 @@ edw_stream_view_changed(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("edw_stream.view_changed() is for triggers that edw_stream.register_view() makes")));
+	EdwFlushRefuseChanges();
 	readers = readers_of(trigger->tg_relation);
 	foreach(lc, readers)
 	{

@@ -42,6 +42,7 @@
 #include "view/ddl_table.h"
 #include "view/definition.h"
 #include "view/execute.h"
+#include "view/flush.h"
 #include "view/state.h"
 #include "view/trigger.h"
 
@@ -168,7 +169,10 @@ view_emptied(Oid view)
 					"Use REFRESH MATERIALIZED VIEW: it is kept fresh from then on.");
 }
 
-/* REFRESH MATERIALIZED VIEW by hand; also what follows a restore of some tables or of data alone, so look at the triggers. */
+/*
+ * REFRESH MATERIALIZED VIEW by hand; also what follows a restore of some tables or of data alone, so look at
+ * the triggers.
+ */
 static void
 registered_view_refreshed(Oid view)
 {
@@ -370,6 +374,7 @@ edw_stream_view_ddl(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("edw_stream.view_ddl() is for the event triggers of edw_stream")));
+	EdwFlushRefuseChanges();
 	if (!EdwViewsExist())
 		PG_RETURN_NULL();
 	if (strcmp(data->event, "ddl_command_end") == 0)

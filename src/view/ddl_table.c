@@ -90,8 +90,9 @@ table_moved(Oid relid, Oid parent, int sign)
 			capture_tree(relid, lfirst_oid(lc), sign);
 }
 
-List *
-EdwDdlViewsAround(Oid relid)
+/* Registered views (Oid) that read a table or one around it. */
+static List *
+views_around(Oid relid)
 {
 	List	   *tables = list_concat(with_above(relid), find_all_inheritors(relid, NoLock, NULL));
 	List	   *views = NIL;
@@ -123,7 +124,7 @@ find_disabled(Oid view)
 static void
 triggers_altered(Oid relid)
 {
-	List	   *views = EdwDdlViewsAround(relid);
+	List	   *views = views_around(relid);
 	ListCell   *lc;
 
 	if (views != NIL)

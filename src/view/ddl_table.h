@@ -19,7 +19,4 @@ extern void EdwDdlTableRewritten(Oid relid);
 /* A table is dropped, and with it rows of those above it. */
 extern void EdwDdlTableDropped(Oid relid);
 
-/* Registered views (Oid) that read a table or one around it. */
-extern List *EdwDdlViewsAround(Oid relid);
-
 #endif							/* EDW_VIEW_DDL_TABLE_H */

@@ -100,8 +100,15 @@ extern Query *EdwViewStoredForKeys(const EdwViewDef *def, List *const *keys);
 extern Relation EdwRegisteredViewOpen(Oid view, LOCKMODE lock);
 
 /*
- * Something that the view was made from has changed: derive it anew and put right which relations it reads. ERROR, of the kinds that
- * register_view raises, when it cannot be kept fresh any more. Idempotent; no-op for views that are not registered.
+ * ERROR if this SQL call ("refresh_view()") may not write here: a read-only transaction, a standby, a view's
+ * own query.
+ */
+extern void EdwPreventViewCommand(const char *command);
+
+/*
+ * Something that the view was made from has changed: derive it anew and put right which relations it reads.
+ * ERROR, of the kinds that register_view raises, when it cannot be kept fresh any more. Idempotent; no-op
+ * for views that are not registered.
  */
 extern void EdwViewRecheck(Oid view);
 

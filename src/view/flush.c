@@ -36,11 +36,22 @@
 #define LOCK_TWO_KEYS		2
 
 static Oid	current = InvalidOid;
+static bool flushing = false;
 
 Oid
 EdwFlushCurrent(void)
 {
 	return current;
+}
+
+void
+EdwFlushRefuseChanges(void)
+{
+	if (flushing)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the query of a registered view must not change tables"),
+				 errhint("Functions that it calls must be as IMMUTABLE as they are said to be.")));
 }
 
 static void
@@ -72,8 +83,9 @@ concerned_views(void)
 	return views;
 }
 
-void
-EdwFlushLock(Oid view)
+/* Take a view's change lock: nobody else changes it or notes changes of it until the transaction ends. */
+static void
+lock_changes(Oid view)
 {
 	LOCKTAG		tag;
 
@@ -102,7 +114,7 @@ lock_views(void)
 				LockRelationOid(def->relid, RowExclusiveLock);
 		}
 		foreach(cell, views)
-			EdwFlushLock(lfirst_oid(cell));
+			lock_changes(lfirst_oid(cell));
 		AcceptInvalidationMessages();
 		locked = list_concat(locked, views);
 	}
@@ -303,7 +315,16 @@ EdwFlush(void)
 	foreach(cell, views)
 		order = add_after_bases(order, lfirst_oid(cell), views);
 	PushActiveSnapshot(GetLatestSnapshot());
-	flush_views(order, GetActiveSnapshot());
+	flushing = true;
+	PG_TRY();
+	{
+		flush_views(order, GetActiveSnapshot());
+	}
+	PG_FINALLY();
+	{
+		flushing = false;
+	}
+	PG_END_TRY();
 	PopActiveSnapshot();
 	EdwCaptureReset();
 	XactReadOnly = read_only;
@@ -334,7 +355,7 @@ edw_stream_refresh_view(PG_FUNCTION_ARGS)
 	Oid			view = PG_GETARG_OID(0);
 
 	EdwRequireArgument(fcinfo, 0, "view");
-	PreventCommandIfReadOnly("refresh_view()");
+	EdwPreventViewCommand("refresh_view()");
 	check_owned(view);
 	if (EdwViewLoad(view)->refresh == EDW_REFRESH_DEFERRED)
 	{

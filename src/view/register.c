@@ -121,6 +121,20 @@ is_registered(Oid view)
 							 1, &type, &arg, NULL) > 0;
 }
 
+/*
+ * Not where nothing may be written; nor from a function in a view's query (or an index, or ANALYZE), which would
+ * pull the view from under who runs it.
+ */
+void
+EdwPreventViewCommand(const char *command)
+{
+	PreventCommandIfReadOnly(command);
+	if (InSecurityRestrictedOperation())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot execute %s within security-restricted operation", command)));
+}
+
 Relation
 EdwRegisteredViewOpen(Oid view, LOCKMODE lock)
 {
@@ -297,6 +311,7 @@ edw_stream_register_view(PG_FUNCTION_ARGS)
 
 	EdwRequireArgument(fcinfo, ARG_VIEW, "view");
 	EdwRequireArgument(fcinfo, ARG_PARTITION_BY, "partition_by");
+	EdwPreventViewCommand("register_view()");
 	names = partition_argument(fcinfo);
 	if (!PG_ARGISNULL(ARG_REFRESH))
 		def.refresh = EdwChoice(text_to_cstring(PG_GETARG_TEXT_PP(ARG_REFRESH)), refresh_names,
@@ -382,6 +397,7 @@ edw_stream_unregister_view(PG_FUNCTION_ARGS)
 	Oid			view;
 
 	EdwRequireArgument(fcinfo, 0, "view");
+	EdwPreventViewCommand("unregister_view()");
 	view = PG_GETARG_OID(0);
 	rel = EdwRegisteredViewOpen(view, ShareRowExclusiveLock);
 	bases = stored_bases(view);

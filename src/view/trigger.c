@@ -125,8 +125,8 @@ tables_around(Oid relid, LOCKMODE lock)
 }
 
 /*
- * Do registered views read a table, or one above or below it? With the newest snapshot, whatever the transaction's: what
- * another one registered since must not lose its triggers.
+ * Do registered views read a table, or one above or below it? With the newest snapshot, whatever the
+ * transaction's: what another one registered since must not lose its triggers.
  */
 bool
 EdwViewTriggersNeeded(Oid relid)
@@ -163,10 +163,29 @@ trigger_function(void)
 						  false);
 }
 
-/* A trigger of a table by its name; InvalidOid: there is none. */
-static Oid
-find_trigger(Oid relid, const char *name, char *enabled)
+/*
+ * Is a trigger with one of our names made as we make it? Somebody may have made one before us that calls
+ * the same function, but not for all that happens: per row, of some columns, WHEN (false).
+ */
+static bool
+is_as_made(TupleDesc desc, HeapTuple tuple, int kind)
 {
+	const FormData_pg_trigger *form = (Form_pg_trigger) GETSTRUCT(tuple);
+	bool		no_old = heap_attisnull(tuple, Anum_pg_trigger_tgoldtable, desc);
+	bool		no_new = heap_attisnull(tuple, Anum_pg_trigger_tgnewtable, desc);
+
+	return form->tgfoid == trigger_function() &&
+		form->tgtype == (TRIGGER_TYPE_AFTER | kinds[kind].event) &&	/* not TRIGGER_TYPE_ROW */
+		form->tgattr.dim1 == 0 &&
+		heap_attisnull(tuple, Anum_pg_trigger_tgqual, desc) &&
+		no_old == !kinds[kind].old_table && no_new == !kinds[kind].new_table;
+}
+
+/* A trigger of ours on a table; InvalidOid: there is none. */
+static Oid
+find_trigger(Oid relid, int kind, char *enabled)
+{
+	const char *name = kinds[kind].name;
 	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
@@ -182,12 +201,12 @@ find_trigger(Oid relid, const char *name, char *enabled)
 	{
 		const FormData_pg_trigger *form = (Form_pg_trigger) GETSTRUCT(tuple);
 
-		if (form->tgfoid != trigger_function())
+		if (!is_as_made(RelationGetDescr(catalog), tuple, kind))
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_OBJECT),
 					 errmsg("trigger \"%s\" of table \"%s\" is not the one of edw_stream",
 							name, get_rel_name(relid)),
-					 errhint("Rename it.")));
+					 errhint("Drop or rename it.")));
 		result = form->oid;
 		*enabled = form->tgenabled;
 	}
@@ -300,7 +319,7 @@ create_on_table(Oid relid)
 	for (int i = 0; i < (int) lengthof(kinds); i++)
 	{
 		char		enabled = TRIGGER_FIRES_ALWAYS;
-		Oid			trigger = find_trigger(relid, kinds[i].name, &enabled);
+		Oid			trigger = find_trigger(relid, i, &enabled);
 
 		if (!OidIsValid(trigger))
 			create_trigger(relid, i);
@@ -333,7 +352,7 @@ state_of(Oid relid, char **message)
 	for (int i = 0; i < (int) lengthof(kinds); i++)
 	{
 		char		enabled = TRIGGER_DISABLED;
-		Oid			trigger = find_trigger(relid, kinds[i].name, &enabled);
+		Oid			trigger = find_trigger(relid, i, &enabled);
 
 		if (OidIsValid(trigger) && enabled != TRIGGER_DISABLED && enabled != TRIGGER_FIRES_ON_REPLICA)
 			continue;
@@ -369,7 +388,7 @@ EdwViewTriggersEnable(Oid relid)
 	for (int i = 0; i < (int) lengthof(kinds); i++)
 	{
 		char		enabled = TRIGGER_FIRES_ALWAYS;
-		Oid			trigger = find_trigger(relid, kinds[i].name, &enabled);
+		Oid			trigger = find_trigger(relid, i, &enabled);
 
 		if (OidIsValid(trigger) && enabled == TRIGGER_FIRES_ON_ORIGIN)
 			enable_always(relid, trigger);
@@ -402,7 +421,7 @@ drop_from_table(Oid relid)
 	{
 		ObjectAddress address;
 		char		enabled;
-		Oid			trigger = find_trigger(relid, kinds[i].name, &enabled);
+		Oid			trigger = find_trigger(relid, i, &enabled);
 
 		if (!OidIsValid(trigger))
 			continue;

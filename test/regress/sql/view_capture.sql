@@ -193,7 +193,43 @@ CREATE TRIGGER mine AFTER INSERT ON late REFERENCING NEW TABLE AS n FOR EACH STA
 INSERT INTO late VALUES (9);
 SELECT edw_stream.view_changed();
 
+-- … nor puts one in the place of ours that does not call it always
+CREATE TABLE planted (id int PRIMARY KEY, n int);
+CREATE TRIGGER edw_stream_view_update AFTER UPDATE ON planted FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION edw_stream.view_changed();
+CREATE MATERIALIZED VIEW of_planted AS SELECT id, n FROM planted;
+CREATE INDEX ON of_planted (id);
+SELECT edw_stream.register_view('of_planted', '{id}');
+DROP TRIGGER edw_stream_view_update ON planted;
+CREATE TRIGGER edw_stream_view_insert AFTER INSERT ON planted FOR EACH ROW EXECUTE FUNCTION edw_stream.view_changed();
+SELECT edw_stream.register_view('of_planted', '{id}');
+
+-- a function that is called immutable and is not cannot change what views read, nor views, while they are brought up to date
+CREATE FUNCTION tells(n int) RETURNS int LANGUAGE plpgsql AS $$BEGIN RETURN n; END$$;
+CREATE FUNCTION lies(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RETURN (SELECT vc.tells(n)); END$$;
+CREATE MATERIALIZED VIEW lying AS SELECT id, lies(n) AS n FROM (SELECT id, qty AS n FROM sale WHERE id = 1) s;
+CREATE INDEX ON lying (id);
+SELECT edw_stream.register_view('lying', '{id}');
+CREATE OR REPLACE FUNCTION tells(n int) RETURNS int LANGUAGE plpgsql AS $$BEGIN UPDATE vc.sale SET qty = 5 WHERE id = 3; RETURN n; END$$;
+UPDATE sale SET qty = qty + 1 WHERE id = 1;
+CREATE OR REPLACE FUNCTION tells(n int) RETURNS int LANGUAGE plpgsql AS $$BEGIN ALTER TABLE vc.planted ADD m int; RETURN n; END$$;
+UPDATE sale SET qty = qty + 1 WHERE id = 1;
+CREATE OR REPLACE FUNCTION tells(n int) RETURNS int LANGUAGE plpgsql AS $$BEGIN PERFORM edw_stream.refresh_view('vc.lying'); RETURN n; END$$;
+UPDATE sale SET qty = qty + 1 WHERE id = 1;
+CREATE OR REPLACE FUNCTION tells(n int) RETURNS int LANGUAGE plpgsql AS $$BEGIN PERFORM edw_stream.unregister_view('vc.lying'); RETURN n; END$$;
+UPDATE sale SET qty = qty + 1 WHERE id = 1;
+-- it runs with the rights of the view's owner, whoever commits, and cannot leave them
+CREATE ROLE vc_owner;
+GRANT USAGE ON SCHEMA vc TO vc_owner;
+GRANT SELECT ON sale TO vc_owner;
+ALTER MATERIALIZED VIEW lying OWNER TO vc_owner;
+CREATE OR REPLACE FUNCTION tells(n int) RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE WARNING 'as %, %', current_user, current_setting('search_path'); SET ROLE NONE; RETURN n; END$$;
+UPDATE sale SET qty = qty + 1 WHERE id = 1;
+DROP MATERIALIZED VIEW lying;
+DROP TABLE planted CASCADE;
+UPDATE sale SET qty = qty + 1 WHERE id = 1;
+SELECT pg_temp.check();
+
 SELECT edw_stream.unregister_view('by_day'), edw_stream.unregister_view('plain');
 SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'edw_stream%';
 DROP SCHEMA vc CASCADE;
-DROP ROLE vc_writer;
+DROP ROLE vc_writer, vc_owner;

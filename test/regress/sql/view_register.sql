@@ -116,6 +116,13 @@ INSERT INTO dw.sales VALUES (2, '2026-01-02', 1, 10);
 SELECT count(*) FROM edw_stream.view;
 SELECT * FROM dw.daily ORDER BY day;
 
+-- nor where nothing may be written
+BEGIN READ ONLY;
+SELECT pg_temp.raises($$SELECT edw_stream.register_view('dw.daily', '{day}')$$);
+SELECT pg_temp.raises($$SELECT edw_stream.unregister_view('dw.daily')$$);
+SELECT pg_temp.raises($$SELECT edw_stream.refresh_view('dw.daily')$$);
+ROLLBACK;
+
 -- only the owner of the view may, and only with the right to put triggers on what it reads
 CREATE ROLE regress_view_other;
 GRANT USAGE ON SCHEMA dw, edw_stream TO regress_view_other;
