@@ -22,8 +22,8 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "view/capture.h"
 #include "view/delta_query.h"
+#include "view/derive_build.h"
 
 /* how a relation of the join stands in a query */
 typedef enum Version
@@ -128,22 +128,6 @@ enr_entry(char *name, const char *alias, TupleDesc desc)
 	return rte;
 }
 
-static RangeTblEntry *
-subquery_entry(Query *query, const char *alias)
-{
-	RangeTblEntry *rte = makeNode(RangeTblEntry);
-	List	   *names = NIL;
-	ListCell   *lc;
-
-	foreach(lc, query->targetList)
-		names = lappend(names, makeString(pstrdup(lfirst_node(TargetEntry, lc)->resname)));
-	rte->rtekind = RTE_SUBQUERY;
-	rte->subquery = query;
-	rte->eref = makeAlias(alias, names);
-	rte->inFromCl = true;
-	return rte;
-}
-
 static void
 add_from(Query *query, RangeTblEntry *rte)
 {
@@ -163,58 +147,6 @@ make_select(void)
 	query->querySource = QSRC_ORIGINAL;
 	query->canSetTag = true;
 	query->jointree = makeFromExpr(NIL, NULL);
-	return query;
-}
-
-static Node *
-union_tree(const Query *first, int count)
-{
-	RangeTblRef *last = makeNode(RangeTblRef);
-	SetOperationStmt *node;
-	ListCell   *lc;
-
-	last->rtindex = count;
-	if (count == 1)
-		return (Node *) last;
-	node = makeNode(SetOperationStmt);
-	node->op = SETOP_UNION;
-	node->all = true;
-	node->larg = union_tree(first, count - 1);
-	node->rarg = (Node *) last;
-	foreach(lc, first->targetList)
-	{
-		Node	   *expr = (Node *) lfirst_node(TargetEntry, lc)->expr;
-
-		node->colTypes = lappend_oid(node->colTypes, exprType(expr));
-		node->colTypmods = lappend_int(node->colTypmods, exprTypmod(expr));
-		node->colCollations = lappend_oid(node->colCollations, exprCollation(expr));
-	}
-	return (Node *) node;
-}
-
-/* The queries have the same columns. */
-static Query *
-union_all(List *queries)
-{
-	Query	   *first = linitial_node(Query, queries);
-	Query	   *query;
-	ListCell   *lc;
-
-	if (list_length(queries) == 1)
-		return first;
-	query = make_select();
-	foreach(lc, queries)
-		query->rtable = lappend(query->rtable, subquery_entry(lfirst_node(Query, lc),
-															  psprintf("part_%d", foreach_current_index(lc) + 1)));
-	foreach(lc, first->targetList)
-	{
-		TargetEntry *target = lfirst_node(TargetEntry, lc);
-
-		query->targetList = add_target(query->targetList,
-									   (Expr *) var_of(1, target->resno, target->expr),
-									   target->resname);
-	}
-	query->setOperations = union_tree(first, list_length(queries));
 	return query;
 }
 
@@ -244,17 +176,9 @@ base_relid(const EdwDelta *delta, int rel)
 static RangeTblEntry *
 captured_entry(const EdwDelta *delta, int rel, AttrNumber *sign)
 {
-	Relation	relation = table_open(base_relid(delta, rel), AccessShareLock);
-	TupleDesc	shape = RelationGetDescr(relation);
-	TupleDesc	desc = CreateTemplateTupleDesc(shape->natts + 1);
-	RangeTblEntry *rte;
+	RangeTblEntry *rte = EdwMakeCapturedRte(list_nth_node(RangeTblEntry, delta->join.rels, rel - 1));
 
-	for (int i = 1; i <= shape->natts; i++)
-		TupleDescCopyEntry(desc, i, shape, i);
-	*sign = shape->natts + 1;
-	TupleDescInitEntry(desc, *sign, "_edw_sign", INT2OID, -1, 0);
-	rte = enr_entry(EdwCaptureEnrName(base_relid(delta, rel)), base_name(delta, rel), desc);
-	table_close(relation, NoLock);
+	*sign = list_length(rte->eref->colnames);
 	return rte;
 }
 
@@ -290,7 +214,7 @@ before(const EdwDelta *delta, int rel)
 	Expr	   *turned = int2_operator("-", INT2OID, NULL,
 									   (Expr *) makeVar(1, sign, INT2OID, -1, InvalidOid, 0));
 
-	return union_all(list_make2(select_columns(delta, rel, base_entry(delta, rel), int2_const(1)),
+	return EdwUnionAll(list_make2(select_columns(delta, rel, base_entry(delta, rel), int2_const(1)),
 								select_columns(delta, rel, captured, turned)));
 }
 
@@ -338,7 +262,7 @@ join_query(const EdwDelta *delta, const Inputs *inputs, const Version *versions)
 			add_from(query, captured_entry(delta, rel, &attnum));
 		else
 		{
-			add_from(query, subquery_entry(before(delta, rel), base_name(delta, rel)));
+			add_from(query, EdwMakeSubqueryRte(before(delta, rel), base_name(delta, rel), false));
 			attnum = bms_num_members(delta->columns[rel]) + 1;
 		}
 		if (attnum == 0)
@@ -421,7 +345,7 @@ aggregate_query(const EdwDelta *delta, const Inputs *inputs, Query *join, bool s
 {
 	Query	   *query = make_select();
 
-	add_from(query, subquery_entry(join, "changed"));
+	add_from(query, EdwMakeSubqueryRte(join, "changed", false));
 	for (int g = 0; g < delta->ngroups; g++)
 	{
 		const EdwDeltaGroup *group = &delta->groups[g];
@@ -467,7 +391,7 @@ EdwDeltaChangeQuery(const EdwDelta *delta, const List *changed)
 				other > rel && list_member_oid(changed, base_relid(delta, other)) ? BEFORE : CURRENT;
 		joins = lappend(joins, join_query(delta, &inputs, versions));
 	}
-	return aggregate_query(delta, &inputs, union_all(joins), true);
+	return aggregate_query(delta, &inputs, EdwUnionAll(joins), true);
 }
 
 /* The join as it is, without conditions on groups. */
@@ -548,7 +472,7 @@ EdwDeltaWantedQuery(const EdwDelta *delta, const Bitmapset *nulls)
 	}
 	add_quals(join, quals);
 	return aggregate_query(delta, &inputs,
-						   union_all(list_make2(join, wanted_groups(delta, &inputs, copyObject(entry)))),
+						   EdwUnionAll(list_make2(join, wanted_groups(delta, &inputs, copyObject(entry)))),
 						   true);
 }
 
