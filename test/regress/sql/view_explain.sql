@@ -24,5 +24,5 @@ SELECT edw_stream.explain_view('daily');
 SELECT edw_stream.explain_view('"City days"');
 SELECT edw_stream.explain_view('top');
 
-SELECT * FROM dw.top;
+SELECT * FROM dw.top ORDER BY 2 DESC;
 DROP SCHEMA dw CASCADE;
