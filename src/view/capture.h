@@ -4,7 +4,8 @@
  *		is flushed.
  *
  * Filled by statement triggers (trigger.c), by the writer for views on views, and by DDL (ddl.c).
- * Rows live in tuplestores that spill at work_mem, in memory of the top transaction. A subtransaction that aborts takes what it captured along.
+ * Rows live in tuplestores that spill at work_mem, in memory of the top transaction. A subtransaction that
+ * aborts takes what it captured along.
  *
  * At commit (XACT_EVENT_PRE_COMMIT, PRE_PREPARE: after all deferred triggers) what is captured is
  * flushed (flush.h); the pipeline flushes itself before, so that errors can be told apart.

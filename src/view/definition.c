@@ -4,9 +4,9 @@
  *		queries, kept until something that they were made from changes.
  *
  * Invalidations come at any time, so the callbacks only set flags. A definition is looked at only after the
- * relations in it have been locked (for reading, to the end of the transaction): then all invalidations of them have come,
- * and nobody changes them any more. One that has become stale lives on in the transaction's memory, as callers may
- * hold it.
+ * relations in it have been locked (for reading, to the end of the transaction): then all invalidations of
+ * them have come, and nobody changes them any more. One that has become stale lives on in the transaction's
+ * memory, as callers may hold it.
  *
  * Tables are read with the newest snapshot, whatever the transaction's isolation level: a registration
  * holds for all who write after it.

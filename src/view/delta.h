@@ -3,8 +3,8 @@
  *		Views that are changed by what changed: SELECT … GROUP BY over inner joins with count,
  *		sum, avg, min and max.
  *
- * The change of a join B1 ⋈ … ⋈ Bn is the sum over i of B1 new … B(i-1) new ⋈ change of Bi ⋈ B(i+1) old … Bn old, with
- * signs; count and sum are linear in it. Exact for integers and numeric; views with sums of
+ * The change of a join B1 ⋈ … ⋈ Bn is the sum over i of B1 new … B(i-1) new ⋈ change of Bi ⋈ B(i+1) old … Bn
+ * old, with signs; count and sum are linear in it. Exact for integers and numeric; views with sums of
  * floating point are not eligible (docs/views.md).
  */
 #ifndef EDW_VIEW_DELTA_H
@@ -24,8 +24,8 @@ struct EdwViewCounts;
 extern EdwDelta *EdwDeltaPlan(Oid view, const Query *query, char **why_not);
 
 /*
- * Apply what is captured. False: this change cannot be applied (a relation is captured as all …), nothing is written, refresh
- * the affected partitions instead. Otherwise as EdwViewRefreshKeys.
+ * Apply what is captured. False: this change cannot be applied (a relation is captured as all …), nothing is
+ * written, refresh the affected partitions instead. Otherwise as EdwViewRefreshKeys.
  */
 extern bool EdwDeltaApply(const struct EdwViewDef *def, Snapshot snapshot,
 						  struct EdwViewCounts *counts);

@@ -114,8 +114,8 @@ relax_towards(const Derivation *derivation, int number)
 }
 
 /*
- * Occurrences whose own columns give the keys come last: nobody then has to look at their old rows. Of the others, those that are named first
- * (facts, mostly) come later.
+ * Occurrences whose own columns give the keys come last: nobody then has to look at their old rows. Of the
+ * others, those that are named first (facts, mostly) come later.
  */
 static void
 rank_occurrences(Derivation *derivation)
@@ -229,8 +229,8 @@ derive_occurrence(const Derivation *derivation, int number, Oid relid, char **wh
 }
 
 /*
- * One place where a relation is read. If it is read at a place that gives partitions, and at another one that concerns all of them, or if no
- * relation gives partitions at all, then there is nothing to be gained by them.
+ * One place where a relation is read. If it is read at a place that gives partitions, and at another one
+ * that concerns all of them, or if no relation gives partitions at all, then there is nothing to be gained by them.
  */
 static char *
 derive_base(const Derivation *derivation, int number, EdwViewBase *base)

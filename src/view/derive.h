@@ -28,8 +28,8 @@ extern void EdwDeriveCheckRelations(Query *query);
 extern char *EdwDeriveUnsafe(Query *query);
 
 /*
- * The relations in the query, as EdwViewBase. *why_not, if not NULL, is a sentence: it cannot be computed by partitions, and
- * each change concerns all of it. keys: columns of its result, from 1.
+ * The relations in the query, as EdwViewBase. *why_not, if not NULL, is a sentence: it cannot be computed by
+ * partitions, and each change concerns all of it. keys: columns of its result, from 1.
  */
 extern List *EdwDeriveBases(Query *query, int nkeys, const AttrNumber *keys, char **why_not);
 
@@ -40,8 +40,8 @@ extern bool EdwTypeIsExact(Oid type, Oid collation);
 extern int	EdwDeriveGroups(const Query *query, AttrNumber **groups);
 
 /*
- * Fill in all of def but refresh and settings. names: partition_by (char *). relations: all that it was made from, but the view. In
- * the current context. ERROR for what register_view refuses.
+ * Fill in all of def but refresh and settings. names: partition_by (char *). relations: all that it was made
+ * from, but the view. In the current context. ERROR for what register_view refuses.
  */
 extern void EdwViewDerive(Relation view, List *names, Jsonb *options, EdwViewDef *def, List **relations);
 

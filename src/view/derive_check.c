@@ -2,8 +2,9 @@
  * derive_check.c
  *		What in a view's query stands in the way of keeping it fresh.
  *
- * Relations whose changes nobody sees are refused at once. Functions whose result is not a function of the rows that they
- * are given can only be kept fresh, as far as that goes, by computing the view anew whenever anything changes.
+ * Relations whose changes nobody sees are refused at once. Functions whose result is not a function of the
+ * rows that they are given can only be kept fresh, as far as that goes, by computing the view anew whenever
+ * anything changes.
  */
 #include "postgres.h"
 
@@ -91,8 +92,8 @@ EdwDeriveCheckRelations(Query *query)
 }
 
 /*
- * Stable functions of PostgreSQL's own whose result changes by itself, or with the catalogs or the session. The others depend
- * on settings that are pinned (execute.h).
+ * Stable functions of PostgreSQL's own whose result changes by itself, or with the catalogs or the session.
+ * The others depend on settings that are pinned (execute.h).
  */
 static bool
 is_unsteady(const char *name, int nargs)

@@ -3,9 +3,9 @@
  *		Join trees as sets of inner joins.
  *
  * A row of an outer join comes about in two ways: by a match, or without one. Each way is an inner join;
- * without a match the other side is left out and its columns are null (where it is a table as it is, its having no match is made
- * sure of). If it is the other side that changed, it must stay, as its changed rows tell for which rows the match came or
- * went. Pure.
+ * without a match the other side is left out and its columns are null (where it is a table as it is, its
+ * having no match is made sure of). If it is the other side that changed, it must stay, as its changed rows
+ * tell for which rows the match came or went. Pure.
  */
 #include "postgres.h"
 

@@ -181,8 +181,8 @@ relax_item(Level *level, int rti)
 }
 
 /*
- * Items in their order, as lateral references go backwards. Such references to an item whose columns may become null are given up: they
- * would have to be null in one variant and not in another.
+ * Items in their order, as lateral references go backwards. Such references to an item whose columns may
+ * become null are given up: they would have to be null in one variant and not in another.
  */
 static void
 relax_items(Level *level)

@@ -2,9 +2,9 @@
  * derive_relax.h
  *		A query relaxed: shared by the files derive_*.c.
  *
- * Relaxed towards an occurrence of a relation, a query returns, among others, each row that a change of that occurrence makes
- * appear, vanish or differ; relaxed towards none, each row that it has before or after the change. Of each row only the columns are
- * right that are known; the others are null. docs/views.md proves both.
+ * Relaxed towards an occurrence of a relation, a query returns, among others, each row that a change of that
+ * occurrence makes appear, vanish or differ; relaxed towards none, each row that it has before or after the
+ * change. Of each row only the columns are right that are known; the others are null. docs/views.md proves both.
  */
 #ifndef EDW_VIEW_DERIVE_RELAX_H
 #define EDW_VIEW_DERIVE_RELAX_H
@@ -33,8 +33,8 @@ typedef struct EdwRelaxed
 } EdwRelaxed;
 
 /*
- * Towards which occurrence: each relation in the query has a number from 1. The changed occurrence stands for its captured rows; those of
- * lower rank for what they are and were, those of higher rank for what they are.
+ * Towards which occurrence: each relation in the query has a number from 1. The changed occurrence stands
+ * for its captured rows; those of lower rank for what they are and were, those of higher rank for what they are.
  */
 typedef struct EdwRelaxing
 {
@@ -102,8 +102,8 @@ extern bool EdwPruneVariant(EdwVariant *variant, const EdwItem *items, const Bit
 							int target);
 
 /*
- * If the occurrence is in a subquery in an expression of this level, join that in FROM. False: it cannot be told which rows it
- * concerns.
+ * If the occurrence is in a subquery in an expression of this level, join that in FROM. False: it cannot be
+ * told which rows it concerns.
  */
 extern bool EdwJoinSublink(Query *query, int number);
 

@@ -12,9 +12,10 @@
 #include "view/definition.h"
 
 /*
- * Between the two the view's owner is the current user in a security-restricted operation, search_path is empty and what else influences
- * results (TimeZone, DateStyle, IntervalStyle, extra_float_digits, lc_*) is as it was when the view was registered:
- * all writers must compute the same partitions. They nest; an ERROR restores too.
+ * Between the two the view's owner is the current user in a security-restricted operation, search_path is
+ * pg_catalog and what else influences results (TimeZone, DateStyle, IntervalStyle, extra_float_digits, lc_*) is
+ * as it was when the view was registered: all writers must compute the same partitions. They nest; an ERROR
+ * restores too.
  */
 typedef struct EdwViewAccess
 {
@@ -30,8 +31,9 @@ extern void EdwViewLeave(EdwViewAccess *access);
 extern char *EdwViewCurrentSettings(void);
 
 /*
- * Plan a query (which is scribbled on: pass a copy) and run it with the snapshot, its command id brought up to date; rows go to dest. The
- * environment's relations are announced to the planner with at most enr_rows rows (0: their true number). Returns the number of rows. Between EdwViewEnter and EdwViewLeave.
+ * Plan a query (which is scribbled on: pass a copy) and run it with the snapshot, its command id brought up
+ * to date; rows go to dest. The environment's relations are announced to the planner with at most enr_rows
+ * rows (0: their true number). Returns the number of rows. Between EdwViewEnter and EdwViewLeave.
  */
 extern uint64 EdwViewRun(Query *query, QueryEnvironment *environment, Snapshot snapshot,
 						 double enr_rows, DestReceiver *dest);

@@ -3,8 +3,8 @@
  *		Rows that MERGE moves between partitions (see moved.h).
  *
  * A MERGE that updates a partitioned table with our triggers is marked as one that inserts and deletes,
- * too, before it begins. So the statement's triggers for these fire, other ones included, with the rows that moved or none. It does not
- * matter which columns it sets: a row trigger may set others.
+ * too, before it begins. So the statement's triggers for these fire, other ones included, with the rows that
+ * moved or none. It does not matter which columns it sets: a row trigger may set others.
  */
 #include "postgres.h"
 

@@ -16,11 +16,11 @@
 extern void EdwPendingAdd(const EdwViewDef *def, List *const *keys);
 
 /*
- * Refresh what is pending for a view (whole: all of it), within the caller's transaction. False: nothing was. Takes the view's
- * refresh lock (advisory lock space, class 0x4557, the view's OID) exclusive and ROW EXCLUSIVE on the view, and only then
- * a snapshot, with which it reads the pending partitions and computes them. It does not take the change lock of
- * flush.h: what commits meanwhile has pending rows of its own. A failure that was recorded is cleared. Counts go to
- * edw_stream.view_stat.
+ * Refresh what is pending for a view (whole: all of it), within the caller's transaction. False: nothing
+ * was. Takes the view's refresh lock (advisory lock space, class 0x4557, the view's OID) exclusive and ROW
+ * EXCLUSIVE on the view, and only then a snapshot, with which it reads the pending partitions and computes
+ * them. It does not take the change lock of flush.h: what commits meanwhile has pending rows of its own. A
+ * failure that was recorded is cleared. Counts go to edw_stream.view_stat.
  */
 extern bool EdwPendingWorkOff(Oid view, bool whole);
 

@@ -2,9 +2,10 @@
  * refresh.c
  *		Partitions computed anew and compared with what is stored (see refresh.h).
  *
- * Both sides are sorted by a hash of what identifies a row and then merged: of the grouping columns, if there are any,
- * or those of a unique index, so that what changed is updated where it is; else of the whole row. Two rows that meet with
- * one hash and differ are an update, whether they have one key or, with a probability of 2^-64, a
+ * Both sides are sorted by a hash of what identifies a row and then merged: of the grouping columns, if
+ * there are any, or those of a unique index, so that what changed is updated where it is; else of the whole
+ * row. Two rows that meet with one hash and differ are an update, whether they have one key or, with a
+ * probability of 2^-64, a
  * collision: the view holds the right rows either way. Rows that do not meet are inserts and deletes. Duplicates
  * pair off one by one, as in a multiset. So a merge needs one row of each side at a time, however many there are.
  */

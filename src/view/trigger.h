@@ -12,21 +12,23 @@
 #include "nodes/pg_list.h"
 
 /*
- * Put the triggers on a table that a view is to read, on its partitions and children, and on what it is a partition or child
- * of, where they are missing. Waits for all who write to them, also where the triggers are there. Not for materialized
- * views. ERROR if a table cannot carry them, or the caller has no TRIGGER privilege on it.
+ * Put the triggers on a table that a view is to read, on its partitions and children, and on what it is a
+ * partition or child of, where they are missing. Waits for all who write to them, also where the triggers
+ * are there. Not for materialized views. ERROR if a table cannot carry them, or the caller has no TRIGGER
+ * privilege on it.
  */
 extern void EdwViewTriggersCreate(Oid relid);
 
 /*
- * The same after DDL, which holds the locks that matter: only tables that lack triggers are locked, and what is disabled
- * stays so.
+ * The same after DDL, which holds the locks that matter: only tables that lack triggers are locked, and what
+ * is disabled stays so.
  */
 extern void EdwViewTriggersComplete(Oid relid);
 
 /*
- * Take them away from a table and those around it, where no registered view needs them any more. On a table that somebody
- * uses they stay, and do nothing, until this is asked for again: the caller has the view locked, for which that one may wait.
+ * Take them away from a table and those around it, where no registered view needs them any more. On a table
+ * that somebody uses they stay, and do nothing, until this is asked for again: the caller has the view
+ * locked, for which that one may wait.
  */
 extern void EdwViewTriggersDrop(Oid relid);
 

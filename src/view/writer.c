@@ -3,8 +3,8 @@
  *		Rows of a materialized view inserted, updated and deleted (see writer.h).
  *
  * A unique index must not see a new row before the old one that it replaces is gone, whichever order the
- * caller finds them in, and two rows may swap their values. So where there is one, deletes happen at once, inserts wait for
- * Close in a tuplestore, and an update that changes a column of a unique index is a delete and an
+ * caller finds them in, and two rows may swap their values. So where there is one, deletes happen at once,
+ * inserts wait for Close in a tuplestore, and an update that changes a column of a unique index is a delete and an
  * insert.
  *
  * Conflicts with other transactions cannot be: the locks of flush.h keep them out. Rows written carry
