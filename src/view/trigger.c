@@ -239,15 +239,21 @@ enable_always(Oid relid, Oid trigger)
 }
 
 /*
- * With the extension a trigger goes without CASCADE; a dump says so too (DEPENDS ON EXTENSION).
+ * With the extension a trigger goes without CASCADE; a dump says so too (DEPENDS ON EXTENSION). Also where the
+ * trigger is there already: somebody may have made it as we do, but for this.
  */
 static void
-depend_on_extension(ObjectAddress trigger)
+depend_on_extension(Oid trigger)
 {
-	ObjectAddress extension;
+	Oid			extension = get_extension_oid(EDW_EXTENSION_NAME, false);
+	ObjectAddress depending;
+	ObjectAddress referenced;
 
-	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid(EDW_EXTENSION_NAME, false));
-	recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
+	if (list_member_oid(getAutoExtensionsOfObject(TriggerRelationId, trigger), extension))
+		return;
+	ObjectAddressSet(depending, TriggerRelationId, trigger);
+	ObjectAddressSet(referenced, ExtensionRelationId, extension);
+	recordDependencyOn(&depending, &referenced, DEPENDENCY_AUTO_EXTENSION);
 }
 
 /* Does a subscription fill the table? Its worker fires no triggers for statements. */
@@ -293,7 +299,7 @@ EdwViewTriggersCheck(Oid relid)
 				 errhint("Stream the changes with edw_stream, or take the table out of the subscription.")));
 }
 
-static void
+static Oid
 create_trigger(Oid relid, int kind)
 {
 	CreateTrigStmt *stmt = makeNode(CreateTrigStmt);
@@ -307,9 +313,8 @@ create_trigger(Oid relid, int kind)
 		stmt->transitionRels = lappend(stmt->transitionRels, make_transition("edw_old", false));
 	if (kinds[kind].new_table)
 		stmt->transitionRels = lappend(stmt->transitionRels, make_transition("edw_new", true));
-	depend_on_extension(CreateTriggerFiringOn(stmt, NULL, relid, InvalidOid, InvalidOid, InvalidOid,
-											  InvalidOid, InvalidOid, NULL, false, false,
-											  TRIGGER_FIRES_ALWAYS));
+	return CreateTriggerFiringOn(stmt, NULL, relid, InvalidOid, InvalidOid, InvalidOid, InvalidOid,
+								 InvalidOid, NULL, false, false, TRIGGER_FIRES_ALWAYS).objectId;
 }
 
 static void
@@ -322,9 +327,10 @@ create_on_table(Oid relid)
 		Oid			trigger = find_trigger(relid, i, &enabled);
 
 		if (!OidIsValid(trigger))
-			create_trigger(relid, i);
+			trigger = create_trigger(relid, i);
 		else if (enabled != TRIGGER_FIRES_ALWAYS)
 			enable_always(relid, trigger);
+		depend_on_extension(trigger);
 	}
 }
 

@@ -202,6 +202,13 @@ SELECT edw_stream.register_view('of_planted', '{id}');
 DROP TRIGGER edw_stream_view_update ON planted;
 CREATE TRIGGER edw_stream_view_insert AFTER INSERT ON planted FOR EACH ROW EXECUTE FUNCTION edw_stream.view_changed();
 SELECT edw_stream.register_view('of_planted', '{id}');
+-- … while one like ours is taken for ours, and goes with the extension, too
+DROP TRIGGER edw_stream_view_insert ON planted;
+CREATE TRIGGER edw_stream_view_insert AFTER INSERT ON planted REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION edw_stream.view_changed();
+SELECT edw_stream.register_view('of_planted', '{id}');
+SELECT tgname, deptype FROM pg_trigger t JOIN pg_depend d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid AND d.refclassid = 'pg_extension'::regclass
+	WHERE tgrelid = 'planted'::regclass ORDER BY 1;
+SELECT edw_stream.unregister_view('of_planted');
 
 -- a function that is called immutable and is not cannot change what views read, nor views, while they are brought up to date
 CREATE FUNCTION tells(n int) RETURNS int LANGUAGE plpgsql AS $$BEGIN RETURN n; END$$;
