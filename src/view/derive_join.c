@@ -5,13 +5,15 @@
  * A row of an outer join comes about in two ways: by a match, or without one. Each way is an inner join;
  * without a match the other side is left out and its columns are null (where it is a table as it is, its
  * having no match is made sure of). If it is the other side that changed, it must stay, as its changed rows
- * tell for which rows the match came or went. Pure.
+ * tell for which rows the match came or went. A way on which a clause is strict in columns that are null
+ * there is none. Pure.
  */
 #include "postgres.h"
 
 #include "compat.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
 #include "view/derive_build.h"
 #include "view/derive_relax.h"
@@ -57,6 +59,19 @@ joined(JoinContext *context, const EdwVariant *left, const EdwVariant *right, No
 	variant->clauses = list_concat(list_concat_copy(left->clauses, right->clauses),
 								   substitute_clauses(context, clause, variant->nulled));
 	return variant;
+}
+
+/* Is the clause never true of a row in which these items' columns are null? */
+static bool
+is_never_true(Node *clause, const Bitmapset *nulled)
+{
+	return clause != NULL && bms_overlap(find_nonnullable_rels(clause), nulled);
+}
+
+static bool
+can_match(const EdwVariant *left, const EdwVariant *right, Node *clause)
+{
+	return !is_never_true(clause, left->nulled) && !is_never_true(clause, right->nulled);
 }
 
 /* Vars of one item become those of a subquery's only one; the others are of the level above. */
@@ -164,8 +179,11 @@ join_variants(JoinContext *context, JoinExpr *join)
 	foreach(lc, left)
 	{
 		foreach(lc2, right)
-			matched = add_variant(context, matched,
-								  joined(context, lfirst(lc), lfirst(lc2), join->quals));
+		{
+			if (can_match(lfirst(lc), lfirst(lc2), join->quals))
+				matched = add_variant(context, matched,
+									  joined(context, lfirst(lc), lfirst(lc2), join->quals));
+		}
 	}
 	variants = list_copy(matched);
 	if (join->jointype == JOIN_LEFT || join->jointype == JOIN_FULL)
@@ -180,6 +198,7 @@ from_variants(JoinContext *context, FromExpr *from)
 {
 	EdwVariant *empty = palloc0(sizeof(EdwVariant));
 	List	   *variants = list_make1(empty);
+	List	   *result = NIL;
 	ListCell   *lc;
 
 	foreach(lc, from->fromlist)
@@ -201,10 +220,13 @@ from_variants(JoinContext *context, FromExpr *from)
 	{
 		EdwVariant *variant = lfirst(lc);
 
+		if (is_never_true(from->quals, variant->nulled))
+			continue;
 		variant->clauses = list_concat_copy(variant->clauses,
 											substitute_clauses(context, from->quals, variant->nulled));
+		result = lappend(result, variant);
 	}
-	return variants;
+	return result;
 }
 
 static List *

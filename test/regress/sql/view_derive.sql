@@ -57,6 +57,14 @@ SELECT pg_temp.derive('SELECT id, day, city FROM dw.sales FULL JOIN dw.store USI
 SELECT pg_temp.derive('SELECT t.city, p.cat FROM dw.sales s LEFT JOIN dw.store t ON t.id = s.store
 	LEFT JOIN dw.product p ON p.id = s.product', '{city,cat}');
 SELECT pg_temp.derive('SELECT s.day, s.id FROM dw.sales s LEFT JOIN dw.store t ON t.id = s.store WHERE t.id IS NULL', '{day}');
+-- … one after the other: what has no match does not match further on, unless it is by a condition that nulls may meet
+SELECT pg_temp.derive('SELECT s.day, r.name FROM dw.sales s LEFT JOIN dw.store t ON t.id = s.store
+	LEFT JOIN dw.region r ON r.id = t.region', '{day}');
+SELECT pg_temp.derive('SELECT s.day, r.name FROM dw.sales s LEFT JOIN dw.store t ON t.id = s.store
+	LEFT JOIN dw.region r ON r.id = t.region', '{day,name}');
+SELECT pg_temp.derive('SELECT s.day, r.name FROM dw.sales s LEFT JOIN dw.store t ON t.id = s.store
+	LEFT JOIN dw.region r ON r.id IS NOT DISTINCT FROM t.region', '{day}');
+SELECT pg_temp.derive('SELECT s.day, t.city FROM dw.sales s LEFT JOIN dw.store t ON t.id = s.store WHERE t.region > 3', '{day}');
 SELECT pg_temp.derive('SELECT s.id, r.name FROM dw.sales s
 	LEFT JOIN (dw.store t JOIN dw.region r ON r.id = t.region) ON t.id = s.store', '{name}');
 
