@@ -11,10 +11,12 @@
 #error "edw_stream needs PostgreSQL 15 or newer: MERGE came with 15"
 #endif
 
+#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_foreign_server.h"
+#include "parser/parse_relation.h"
 #include "parser/parse_type.h"
 #include "postmaster/bgworker.h"
 #include "utils/acl.h"
@@ -104,16 +106,6 @@
 	 ExecInsertIndexTuples((relation), (slot), (estate), true, false, NULL, NIL))
 #endif
 
-#if PG_VERSION_NUM >= 160000
-/* 16 moved what is checked of a range table entry into a list of its own */
-#define EdwClearPermissions(rte)	((rte)->perminfoindex = 0)
-#define EdwCheckPermissions(query) \
-	((void) ExecCheckPermissions((query)->rtable, (query)->rteperminfos, true))
-#else
-#define EdwClearPermissions(rte)	((rte)->requiredPerms = 0)
-#define EdwCheckPermissions(query)	((void) ExecCheckRTPerms((query)->rtable, true))
-#endif
-
 #if PG_VERSION_NUM >= 180000
 /* 18 refers to GROUP BY's expressions through a range table entry */
 #define EdwGroupExprs(rte)	((rte)->rtekind == RTE_GROUP ? (rte)->groupexprs : NIL)
@@ -125,14 +117,35 @@
 #define EdwColumnNotNull(desc, attnum)	(TupleDescAttr((desc), (attnum) - 1)->attnotnull)
 #endif
 
-/* 16 moved what a query needs of a relation's columns from its range table entry to a list of their own */
+/*
+ * 16 moved what is checked of a range table entry, and which columns a query needs of it, into a list
+ * of the query's own. The planner of 16 fails on relations that have no place in that list.
+ */
 #if PG_VERSION_NUM >= 160000
+#define EdwCheckPermissions(query) \
+	((void) ExecCheckPermissions((query)->rtable, (query)->rteperminfos, true))
+/* rte becomes one of a query whose list is to be infos */
+#define EdwRteTakePermInfo(query, rte, infos) \
+	((infos) = lappend((infos), copyObject(getRTEPermissionInfo((query)->rteperminfos, (rte)))), \
+	 (rte)->perminfoindex = list_length(infos))
+/* nothing is asked for: an entry that asks for nothing is none to 16, so ask for what is always granted */
+#define EdwReadUnchecked(query, rte) \
+	do \
+	{ \
+		RTEPermissionInfo *info_ = addRTEPermissionInfo(&(query)->rteperminfos, (rte)); \
+\
+		info_->requiredPerms = ACL_SELECT; \
+		info_->checkAsUser = BOOTSTRAP_SUPERUSERID; \
+	} while (0)
 #define EdwQueryPermInfos(query)	((query)->rteperminfos)
 #define EdwQuerySetPermInfos(query, infos)	((void) ((query)->rteperminfos = (infos)))
 #define EdwRteSelectedCols(query, rte) \
 	((rte)->perminfoindex == 0 ? NULL : \
 	 list_nth_node(RTEPermissionInfo, (query)->rteperminfos, (rte)->perminfoindex - 1)->selectedCols)
 #else
+#define EdwCheckPermissions(query)	((void) ExecCheckRTPerms((query)->rtable, true))
+#define EdwRteTakePermInfo(query, rte, infos)	((void) (query), (void) (rte), (void) (infos))
+#define EdwReadUnchecked(query, rte)	((void) (query), (void) (rte))
 #define EdwQueryPermInfos(query)	((void) (query), NIL)
 #define EdwQuerySetPermInfos(query, infos)	((void) (query), (void) (infos))
 #define EdwRteSelectedCols(query, rte)	((void) (query), (rte)->selectedCols)

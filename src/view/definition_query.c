@@ -202,10 +202,11 @@ EdwViewStoredForKeys(const EdwViewDef *def, List *const *keys)
 {
 	Relation	view = relation_open(def->relid, AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(view);
-	Query	   *query = EdwSelectFrom(stored_rte(view), NIL, NULL,
-									  keys == NULL ? NULL : key_clause(def, desc, keys));
+	RangeTblEntry *stored = stored_rte(view);
+	Query	   *query = EdwSelectFrom(stored, NIL, NULL, keys == NULL ? NULL : key_clause(def, desc, keys));
 	ListCell   *lc;
 
+	EdwReadUnchecked(query, stored);
 	foreach(lc, query->targetList)
 		lfirst_node(TargetEntry, lc)->resno++;
 	query->targetList = lcons(makeTargetEntry((Expr *) makeVar(1, SelfItemPointerAttributeNumber, TIDOID, -1,

@@ -59,8 +59,8 @@ typedef struct Applying
 } Applying;
 
 /*
- * Queries run below with the view's owner as the current user, over range table entries without
- * permissions: check those of the view's own query.
+ * Queries run below with the view's owner as the current user, over the tables that plain views read
+ * and no longer over these: check what the view's own query needs, those views too.
  */
 static bool
 check_permissions(Node *node, void *context)

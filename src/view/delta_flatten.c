@@ -126,7 +126,7 @@ flatten_relation(Level *level, int rtindex, const RangeTblEntry *rte)
 		return refuse(level, "It has FROM ONLY.");
 
 	copy = (RangeTblEntry *) copyObjectImpl(rte);
-	EdwClearPermissions(copy);
+	EdwRteTakePermInfo(level->query, copy, level->flat->perminfos);
 	level->flat->rels = lappend(level->flat->rels, copy);
 	level->rel[rtindex] = list_length(level->flat->rels);
 	return true;

@@ -13,7 +13,8 @@
  */
 typedef struct EdwFlatJoin
 {
-	List	   *rels;			/* RangeTblEntry *, without permissions to check */
+	List	   *rels;			/* RangeTblEntry *, with what is checked of them in the view's query */
+	List	   *perminfos;		/* for EdwQuerySetPermInfos */
 	List	   *quals;			/* Node * */
 	List	   *targets;		/* TargetEntry *, those of the query */
 } EdwFlatJoin;

@@ -190,6 +190,7 @@ select_columns(const EdwDelta *delta, int rel, RangeTblEntry *rte, Expr *sign)
 	Relation	relation = table_open(base_relid(delta, rel), AccessShareLock);
 	int			attnum = -1;
 
+	EdwQuerySetPermInfos(query, copyObject(delta->join.perminfos));
 	add_from(query, rte);
 	while ((attnum = bms_next_member(delta->columns[rel], attnum)) >= 0)
 	{
@@ -251,6 +252,7 @@ join_query(const EdwDelta *delta, const Inputs *inputs, const Version *versions)
 	Expr	   *sign = NULL;
 	ListCell   *lc;
 
+	EdwQuerySetPermInfos(query, copyObject(delta->join.perminfos));
 	for (int rel = 1; rel <= list_length(delta->join.rels); rel++)
 	{
 		AttrNumber	attnum = 0;

@@ -21,6 +21,7 @@
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 #include "view/definition.h"
+#include "view/derive_build.h"
 #include "view/execute.h"
 
 PG_FUNCTION_INFO_V1(edw_stream_explain_view);
@@ -66,6 +67,9 @@ append_query(StringInfo out, Query *query)
 	char	   *line;
 
 	show_captured((Node *) copy, NULL);
+	/* 15 keeps unused entries in a view's query, and names columns with their table because of them: do so always */
+	if (list_length(copy->rtable) == 1 && linitial_node(RangeTblEntry, copy->rtable)->rtekind == RTE_CTE)
+		copy->rtable = lappend(copy->rtable, EdwMakeUnusedRte());
 	text = pg_get_querydef(copy, true);
 	while ((line = strsep(&text, "\n")) != NULL)
 		appendStringInfo(out, "\n    %s", line);
