@@ -60,6 +60,13 @@ typedef struct Entry
 	AttrNumber *read;			/* columns that are kept, ascending */
 	Datum	   *values;
 	bool	   *nulls;
+
+	/* equal rows count once: the last old and the last new one, as values */
+	bool		skips_repeats;
+	Segment    *last_segment;	/* they are in it; NULL: there are none */
+	bool		has_last[2];
+	Datum	   *last_values[2];
+	bool	   *last_nulls[2];
 } Entry;
 
 static MemoryContext context;	/* of this transaction, NULL: nothing was captured */
@@ -211,7 +218,8 @@ look_up_shape(Oid relid, int *natts, Oid *relfilenode)
 static void
 set_shape(Entry *entry, TupleDesc shape)
 {
-	Bitmapset  *columns = EdwColumnsRead(entry->captured.relid);
+	bool		each;
+	Bitmapset  *columns = EdwColumnsKept(entry->captured.relid, &each);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	int			natts;
 	int			attnum = -1;
@@ -223,6 +231,14 @@ set_shape(Entry *entry, TupleDesc shape)
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
 		if (attnum > 0 && attnum <= shape->natts && !TupleDescAttr(shape, attnum - 1)->attisdropped)
 			entry->read[entry->nread++] = attnum;
+	entry->skips_repeats = !each;
+	for (int i = 0; i < entry->nread; i++)
+		entry->skips_repeats &= TupleDescAttr(shape, entry->read[i] - 1)->attbyval;
+	for (int i = 0; i < 2; i++)
+	{
+		entry->last_values[i] = palloc(sizeof(Datum) * (entry->nread + 1));
+		entry->last_nulls[i] = palloc(sizeof(bool) * (entry->nread + 1));
+	}
 	entry->values = palloc0(sizeof(Datum) * (shape->natts + 1));
 	entry->nulls = palloc(sizeof(bool) * (shape->natts + 1));
 	memset(entry->nulls, true, sizeof(bool) * (shape->natts + 1));
@@ -230,7 +246,31 @@ set_shape(Entry *entry, TupleDesc shape)
 	MemoryContextSwitchTo(old);
 }
 
-/* Keep a row; slot has the relation's shape. The one function here that runs per row. */
+/* Is the row at hand the last one of its kind over again? Else it is the last one from now on. */
+static bool
+is_repeated(Entry *entry, Segment *segment, int sign)
+{
+	int			kind = sign > 0;
+	bool		repeated = entry->last_segment == segment && entry->has_last[kind];
+
+	if (entry->last_segment != segment)
+		entry->has_last[0] = entry->has_last[1] = false;
+	for (int i = 0; i < entry->nread; i++)
+	{
+		int			column = entry->read[i] - 1;
+		Datum		value = entry->nulls[column] ? (Datum) 0 : entry->values[column];
+
+		repeated = repeated && entry->last_nulls[kind][i] == entry->nulls[column] &&
+			entry->last_values[kind][i] == value;
+		entry->last_nulls[kind][i] = entry->nulls[column];
+		entry->last_values[kind][i] = value;
+	}
+	entry->last_segment = segment;
+	entry->has_last[kind] = true;
+	return repeated;
+}
+
+/* Keep a row; slot has the relation's shape. What runs per row begins here. */
 void
 EdwCaptureSlot(Oid relid, TupleTableSlot *slot, int sign)
 {
@@ -249,10 +289,6 @@ EdwCaptureSlot(Oid relid, TupleTableSlot *slot, int sign)
 		segment->all = true;	/* it got columns since the first row */
 		return;
 	}
-	if (segment->store == NULL)
-		segment->store = make_store();
-	if (entry->combined != NULL)
-		drop_combined(entry);
 	if (entry->nread > 0)
 		slot_getsomeattrs(slot, entry->read[entry->nread - 1]);
 	for (int i = 0; i < entry->nread; i++)
@@ -262,6 +298,12 @@ EdwCaptureSlot(Oid relid, TupleTableSlot *slot, int sign)
 		entry->values[column] = slot->tts_values[column];
 		entry->nulls[column] = slot->tts_isnull[column];
 	}
+	if (entry->skips_repeats && is_repeated(entry, segment, sign))
+		return;
+	if (segment->store == NULL)
+		segment->store = make_store();
+	if (entry->combined != NULL)
+		drop_combined(entry);
 	entry->values[entry->natts] = Int16GetDatum(sign);
 	tuplestore_putvalues(segment->store, entry->desc, entry->values, entry->nulls);
 	if (sign < 0)
@@ -478,6 +520,7 @@ EdwCaptureReset(void)
 		Segment   **link = &entry->segments;
 
 		drop_combined(entry);
+		entry->last_segment = NULL;
 		while (*link != NULL)
 		{
 			Segment    *segment = *link;
@@ -591,6 +634,7 @@ on_subxact_event(SubXactEvent event, SubTransactionId subid, SubTransactionId pa
 	foreach(lc, entries)
 	{
 		drop_combined(lfirst(lc));
+		((Entry *) lfirst(lc))->last_segment = NULL;
 		if (event == SUBXACT_EVENT_COMMIT_SUB)
 			end_subxact_committed(lfirst(lc), subid, parent);
 		else

@@ -22,6 +22,8 @@
 #include "commands/trigger.h"
 #include "edw_stream.h"
 #include "storage/lmgr.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parsetree.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -32,6 +34,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "view/capture.h"
 #include "view/definition.h"
 #include "view/derive.h"
 
@@ -218,6 +221,62 @@ EdwColumnsRead(Oid base)
 		}
 	}
 	return columns;
+}
+
+/* looking for columns of captured rows in queries */
+typedef struct KeptColumns
+{
+	const char *name;			/* that queries know them by */
+	List	   *queries;		/* that enclose the node at hand, innermost first */
+	Bitmapset  *columns;
+} KeptColumns;
+
+static bool
+add_kept_columns(Node *node, KeptColumns *kept)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		kept->queries = lcons(node, kept->queries);
+		(void) query_tree_walker((Query *) node, add_kept_columns, kept, 0);
+		kept->queries = list_delete_first(kept->queries);
+		return false;
+	}
+	if (IsA(node, Var))
+	{
+		Var		   *var = (Var *) node;
+		Query	   *query = list_nth_node(Query, kept->queries, var->varlevelsup);
+		RangeTblEntry *rte = rt_fetch(var->varno, query->rtable);
+
+		if (rte->rtekind == RTE_NAMEDTUPLESTORE && strcmp(rte->enrname, kept->name) == 0)
+			kept->columns = bms_add_member(kept->columns, var->varattno);
+		return false;
+	}
+	return expression_tree_walker(node, add_kept_columns, kept);
+}
+
+Bitmapset *
+EdwColumnsKept(Oid base, bool *each)
+{
+	KeptColumns kept = {EdwCaptureEnrName(base), NIL, NULL};
+	ListCell   *lc;
+	ListCell   *lc2;
+	ListCell   *lc3;
+
+	*each = false;
+	foreach(lc, EdwViewsReading(base))
+	{
+		EdwViewDef *def = EdwViewLoad(lfirst_oid(lc));
+
+		*each |= def != NULL && def->method == EDW_VIEW_DELTA;
+		if (def == NULL || def->method != EDW_VIEW_PARTITION)
+			continue;
+		foreach(lc2, def->bases)
+			foreach(lc3, ((EdwViewBase *) lfirst(lc2))->affected)
+				(void) add_kept_columns(lfirst(lc3), &kept);
+	}
+	return *each || bms_is_member(0, kept.columns) ? EdwColumnsRead(base) : kept.columns;
 }
 
 /* name[] as a list of char * */

@@ -84,6 +84,12 @@ extern List *EdwViewsReading(Oid base);
 extern Bitmapset *EdwColumnsRead(Oid base);
 
 /*
+ * Those of them that captured rows have to hold: for views that are refreshed by partition only what
+ * tells which partitions. *each: whether every row counts, as it does to method delta; else equal rows are one.
+ */
+extern Bitmapset *EdwColumnsKept(Oid base, bool *each);
+
+/*
  * The view's query for some of its partitions, with the predicate where the planner pushes it down to the
  * base tables. keys: nkeys lists of Const of one length, tuple i being element i of each; nulls
  * are keys. NIL: all of the view, without predicate. Columns are the view's, in their order.
