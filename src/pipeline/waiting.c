@@ -198,14 +198,17 @@ stands_alone(const EdwTarget *target, const EdwChange *change)
 		 (change->op == EDW_OP_DELETE || change->op == EDW_OP_TOMBSTONE));
 }
 
-/* May a complete event of its row void a dead letter? Not what it may leave undone. */
+/*
+ * May a complete event of its row void a dead letter? Not what it may leave undone, and not a version that
+ * is still missing: that finds its place among the others whenever it is retried.
+ */
 static bool
 may_supersede(const EdwRoute *route, const EdwTarget *target)
 {
 	if (target->filter != NULL && target->def->on_delete == EDW_DELETE_IGNORE)
 		return false;
 	for (int i = 0; i < route->ntargets; i++)
-		if (route->targets[i]->def->apply == EDW_APPLY_APPEND)
+		if (route->targets[i]->def->apply != EDW_APPLY_UPSERT)
 			return false;
 	return true;
 }

@@ -96,6 +96,14 @@ SELECT * FROM now WHERE id = 3;
 SELECT pg_temp.e('u', 4, '{"city":"__debezium_unavailable_value","tier":"y"}', 13);
 CALL edw_stream.drain('ap_scd2');
 SELECT reason, status FROM edw_stream.dead_letters WHERE stream = 'ap_scd2';
+-- K6: what comes later does not make it void, and a retry puts it where it belongs
+SELECT pg_temp.e('u', 4, '{"city":"K","tier":"z","phone":"4"}', 15);
+CALL edw_stream.drain('ap_scd2');
+SELECT reason, status FROM edw_stream.dead_letters WHERE stream = 'ap_scd2';
+SELECT pg_temp.e('c', 4, '{"city":"J","tier":"x","phone":"4"}', 12);
+CALL edw_stream.drain('ap_scd2');
+SELECT * FROM edw_stream.retry_dead_letters('ap_scd2');
+SELECT * FROM now WHERE id = 4;
 
 -- a key that changes ends there and begins here; a shift within a transaction
 SELECT pg_temp.e('c', 5, '{"city":"F","tier":"f","phone":"5"}', 10), pg_temp.e('c', 6, '{"city":"S","tier":"s","phone":"6"}', 11);
