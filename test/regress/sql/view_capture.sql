@@ -236,6 +236,17 @@ DROP TABLE planted CASCADE;
 UPDATE sale SET qty = qty + 1 WHERE id = 1;
 SELECT pg_temp.check();
 
+-- … who needs no right on the view itself, by partition or by delta, but all on what it reads
+SELECT view, edw_stream.view_method(view) FROM edw_stream.view ORDER BY view::text;
+GRANT SELECT ON item TO vc_owner;
+ALTER MATERIALIZED VIEW plain OWNER TO vc_owner;
+ALTER MATERIALIZED VIEW by_day OWNER TO vc_owner;
+REVOKE ALL ON plain, by_day FROM vc_owner;
+UPDATE sale SET qty = qty + 1 WHERE id = 1;
+SELECT pg_temp.check();
+ALTER MATERIALIZED VIEW plain OWNER TO CURRENT_USER;
+REVOKE SELECT ON item FROM vc_owner;
+UPDATE sale SET qty = qty + 1 WHERE id = 1;
 SELECT edw_stream.unregister_view('by_day'), edw_stream.unregister_view('plain');
 SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'edw_stream%';
 DROP SCHEMA vc CASCADE;
