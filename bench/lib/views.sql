@@ -3,7 +3,7 @@
 
 CREATE TABLE fact (id bigint NOT NULL, d date NOT NULL, cat int NOT NULL, amt numeric(12,2) NOT NULL, note text NOT NULL);
 INSERT INTO fact SELECT i, date '2022-01-01' + (i * :days / :rows)::int, hashint8(i) & 15, (i % 10000) / 100.0, 'order ' || i
-	FROM generate_series(0, :rows - 1) i;
+	FROM generate_series(0::bigint, :rows - 1) i;
 ALTER TABLE fact ADD PRIMARY KEY (id);
 CREATE INDEX ON fact (d);
 VACUUM ANALYZE fact;
