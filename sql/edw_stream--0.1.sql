@@ -840,7 +840,7 @@ COMMENT ON COLUMN edw_stream.tables.dropped IS 'Whether the table is gone';
 COMMENT ON COLUMN edw_stream.tables.topic IS 'Topic that feeds it';
 COMMENT ON COLUMN edw_stream.tables.keys IS 'Key columns';
 COMMENT ON COLUMN edw_stream.tables.columns IS 'Expressions of columns, as given to map_table';
-COMMENT ON COLUMN edw_stream.tables.apply IS 'upsert or append';
+COMMENT ON COLUMN edw_stream.tables.apply IS 'upsert, append or scd2';
 COMMENT ON COLUMN edw_stream.tables.filter IS 'Which events are wanted';
 COMMENT ON COLUMN edw_stream.tables.sequence IS 'What orders the events of a row';
 COMMENT ON COLUMN edw_stream.tables.on_delete IS 'What a delete does';
