@@ -26,6 +26,7 @@
 #include "catalog/stream.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "pipeline/catalog_sql.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -85,16 +86,6 @@ lock_mapping(int32 mapping_id, bool exclusive)
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, mapping_id, LOCK_CLASS_MAPPING);
 	(void) LockAcquire(&tag, exclusive ? ExclusiveLock : ShareLock, false, false);
-}
-
-static Datum
-position_datum(EdwPositionBytes position)
-{
-	bytea	   *result = palloc(VARHDRSZ + position.len);
-
-	SET_VARSIZE(result, VARHDRSZ + position.len);
-	memcpy(VARDATA(result), position.bytes, position.len);
-	return PointerGetDatum(result);
 }
 
 /* The barrier as it is stored now: the route's may be older than the last truncate. */
@@ -157,7 +148,7 @@ store_barrier(Apply *apply)
 	Oid			types[2] = {BYTEAOID, INT4OID};
 	Datum		values[2];
 
-	values[0] = position_datum(apply->bt->barrier);
+	values[0] = EdwBytesDatum(apply->bt->barrier.bytes, apply->bt->barrier.len);
 	values[1] = Int32GetDatum(apply->bt->target->def->mapping_id);
 	EdwCatalogExecute("UPDATE edw_stream.mapping SET barrier = $1 WHERE mapping_id = $2",
 					  2, types, values, NULL);
@@ -172,7 +163,7 @@ truncate_target(Apply *apply)
 	Datum		value;
 
 	SPI_connect();
-	value = position_datum(bt->barrier);
+	value = EdwBytesDatum(bt->barrier.bytes, bt->barrier.len);
 	SPI_execute_with_args(EdwTruncateSql(bt->target), 1, &type, &value, NULL, false, 0);
 	SPI_finish();
 	store_barrier(apply);

@@ -10,18 +10,20 @@
 #include "access/htup_details.h"
 #include "apply/apply.h"
 #include "apply/scd2.h"
+#include "apply/store.h"
+#include "apply/tombstone.h"
 #include "catalog/pg_type.h"
 #include "catalog/stream.h"
-#include "edw_stream.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
+#include "pipeline/catalog_sql.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/timestamp.h"
-#include "utils/tuplestore.h"
 
 #define POINTS_RELATION	"edw_points"
+
+/* told to the planner, which then probes the index for each (see rows.c) */
+#define PLANNED_ROWS	10
 
 /* scd2_event.kind */
 #define KIND_SET		's'
@@ -29,24 +31,16 @@
 #define KIND_ENDS		'e'
 #define KIND_DEPARTS	'd'
 
-typedef struct Points
-{
-	EphemeralNamedRelationData enr;
-	Tuplestorestate *store;
-	int64		count;
-} Points;
-
 enum
 {
 	POINT_ROW, POINT_KEY, POINT_POSITION, POINT_AT, POINT_KIND, POINT_MISSING, POINT_VALUES, POINT_COLUMNS
 };
 
 static void
-points_begin(Points *points, double planned)
+points_begin(EdwStore *points)
 {
 	TupleDesc	desc = CreateTemplateTupleDesc(POINT_COLUMNS);
 
-	memset(points, 0, sizeof(Points));
 	TupleDescInitEntry(desc, POINT_ROW + 1, "row", INT4OID, -1, 0);
 	TupleDescInitEntry(desc, POINT_KEY + 1, "key", BYTEAOID, -1, 0);
 	TupleDescInitEntry(desc, POINT_POSITION + 1, "position", BYTEAOID, -1, 0);
@@ -54,37 +48,7 @@ points_begin(Points *points, double planned)
 	TupleDescInitEntry(desc, POINT_KIND + 1, "kind", CHAROID, -1, 0);
 	TupleDescInitEntry(desc, POINT_MISSING + 1, "missing", INT2ARRAYOID, -1, 0);
 	TupleDescInitEntry(desc, POINT_VALUES + 1, "shown", TEXTARRAYOID, -1, 0);
-	points->store = tuplestore_begin_heap(false, false, work_mem);
-	points->enr.md.name = POINTS_RELATION;
-	points->enr.md.tupdesc = desc;
-	points->enr.md.enrtype = ENR_NAMED_TUPLESTORE;
-	points->enr.md.enrtuples = planned;
-	points->enr.reldata = points->store;
-	SPI_register_relation(&points->enr);
-}
-
-static void
-points_end(Points *points)
-{
-	SPI_unregister_relation(POINTS_RELATION);
-	tuplestore_end(points->store);
-}
-
-static Datum
-bytes_datum(EdwBatch *batch, const uint8 *bytes, int len)
-{
-	bytea	   *result = EdwBatchAlloc(batch, VARHDRSZ + len);
-
-	SET_VARSIZE(result, VARHDRSZ + len);
-	memcpy(VARDATA(result), bytes, len);
-	return PointerGetDatum(result);
-}
-
-static void
-points_put(Points *points, Datum *values, bool *nulls)
-{
-	tuplestore_putvalues(points->store, points->enr.md.tupdesc, values, nulls);
-	points->count++;
+	EdwStoreBegin(points, POINTS_RELATION, desc, PLANNED_ROWS);
 }
 
 /*
@@ -198,7 +162,7 @@ EdwPointsRead(EdwScd2 *scd2)
 	EdwCatalogAccess access;
 	Oid			type = INT4OID;
 	Datum		mapping_id = Int32GetDatum(scd2->bt->target->def->mapping_id);
-	Points		points;
+	EdwStore	points;
 	bool		any;
 
 	EdwCatalogBegin(&access);
@@ -207,8 +171,7 @@ EdwPointsRead(EdwScd2 *scd2)
 	if (!any)
 		return;
 
-	/* few rows, so that the index is probed for each */
-	points_begin(&points, 10);
+	points_begin(&points);
 	for (int h = 0; h < scd2->nhistories; h++)
 	{
 		const EdwEntry *entry = scd2->histories[h].entry;
@@ -218,8 +181,8 @@ EdwPointsRead(EdwScd2 *scd2)
 		memset(nulls, true, sizeof(nulls));
 		nulls[POINT_ROW] = nulls[POINT_KEY] = false;
 		values[POINT_ROW] = Int32GetDatum(h);
-		values[POINT_KEY] = bytes_datum(scd2->batch, entry->key, entry->key_len);
-		points_put(&points, values, nulls);
+		values[POINT_KEY] = EdwBytesDatum(entry->key, entry->key_len);
+		EdwStorePut(&points, values, nulls);
 	}
 	EdwCatalogBegin(&access);
 	SPI_execute_with_args("SELECT p.row, p.key, e.position, e.at, e.kind, e.missing, e.shown"
@@ -229,7 +192,7 @@ EdwPointsRead(EdwScd2 *scd2)
 	EdwCatalogEnd(&access);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		note_point(scd2, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, (int) i);
-	points_end(&points);
+	EdwStoreEnd(&points);
 }
 
 /*
@@ -278,21 +241,21 @@ given_values(EdwScd2 *scd2, const EdwTimelineEvent *event)
 }
 
 static void
-put_event(Points *points, EdwScd2 *scd2, EdwHistory *history, const EdwTimelineEvent *event)
+put_event(EdwStore *points, EdwScd2 *scd2, EdwHistory *history, const EdwTimelineEvent *event)
 {
 	Datum		values[POINT_COLUMNS];
 	bool		nulls[POINT_COLUMNS] = {false};
 
 	values[POINT_ROW] = Int32GetDatum(0);
-	values[POINT_KEY] = bytes_datum(scd2->batch, history->entry->key, history->entry->key_len);
-	values[POINT_POSITION] = bytes_datum(scd2->batch, event->position, event->position_len);
+	values[POINT_KEY] = EdwBytesDatum(history->entry->key, history->entry->key_len);
+	values[POINT_POSITION] = EdwBytesDatum(event->position, event->position_len);
 	values[POINT_AT] = Int64GetDatum(event->at);
 	values[POINT_KIND] = CharGetDatum(event->ends ? (event->departs ? KIND_DEPARTS : KIND_ENDS)
 									  : (event->arrives ? KIND_ARRIVES : KIND_SET));
 	values[POINT_MISSING] = missing_columns(scd2, event, &nulls[POINT_MISSING]);
 	nulls[POINT_VALUES] = !event->keep_values;
 	values[POINT_VALUES] = event->keep_values ? given_values(scd2, event) : (Datum) 0;
-	points_put(points, values, nulls);
+	EdwStorePut(points, values, nulls);
 }
 
 /* Is what is stored of it not what is to be? */
@@ -315,9 +278,9 @@ write_events(EdwScd2 *scd2, bool (*wanted) (const EdwTimelineEvent *), const cha
 	EdwCatalogAccess access;
 	Oid			type = INT4OID;
 	Datum		mapping_id = Int32GetDatum(scd2->bt->target->def->mapping_id);
-	Points		points;
+	EdwStore	points;
 
-	points_begin(&points, 10);
+	points_begin(&points);
 	for (int h = 0; h < scd2->nhistories; h++)
 	{
 		EdwHistory *history = &scd2->histories[h];
@@ -332,7 +295,7 @@ write_events(EdwScd2 *scd2, bool (*wanted) (const EdwTimelineEvent *), const cha
 		SPI_execute_with_args(sql, 1, &type, &mapping_id, NULL, false, 0);
 		EdwCatalogEnd(&access);
 	}
-	points_end(&points);
+	EdwStoreEnd(&points);
 }
 
 void
@@ -355,24 +318,9 @@ EdwPointsWrite(EdwScd2 *scd2)
 int64
 EdwPointsPrune(int64 limit)
 {
-	EdwCatalogAccess access;
-	Oid			types[2] = {TIMESTAMPTZOID, INT8OID};
-	Datum		values[2];
-	int64		pruned;
-
-	values[0] = TimestampTzGetDatum(GetCurrentTimestamp() -
-									(TimestampTz) EdwTombstoneRetentionS * USECS_PER_SEC);
-	values[1] = Int64GetDatum(limit);
-	SPI_connect();
-	EdwCatalogBegin(&access);
-	SPI_execute_with_args("DELETE FROM edw_stream.scd2_event WHERE ctid = ANY (ARRAY("
-						  "SELECT e.ctid FROM edw_stream.scd2_event e WHERE e.noted_at < $1"
-						  " AND EXISTS (SELECT FROM edw_stream.scd2_event n WHERE n.mapping_id = e.mapping_id"
-						  " AND n.key = e.key AND n.position > e.position)"
-						  " LIMIT $2 FOR UPDATE SKIP LOCKED))",
-						  2, types, values, NULL, false, 0);
-	pruned = SPI_processed;
-	EdwCatalogEnd(&access);
-	SPI_finish();
-	return pruned;
+	return EdwPruneForgotten("DELETE FROM edw_stream.scd2_event WHERE ctid = ANY (ARRAY("
+							 "SELECT e.ctid FROM edw_stream.scd2_event e WHERE e.noted_at < $1"
+							 " AND EXISTS (SELECT FROM edw_stream.scd2_event n WHERE n.mapping_id = e.mapping_id"
+							 " AND n.key = e.key AND n.position > e.position)"
+							 " LIMIT $2 FOR UPDATE SKIP LOCKED))", limit);
 }

@@ -18,6 +18,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "apply/apply.h"
+#include "apply/store.h"
 #include "apply/tombstone.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
@@ -28,13 +29,13 @@
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "pipeline/catalog_sql.h"
 #include "utils/fmgroids.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
 
 #define ATT_MAPPING		1
 #define ATT_KEY			2
@@ -254,48 +255,32 @@ EdwTombstoneFind(EdwTombstones *ts, const uint8 *key, int key_len)
  * Writing
  */
 
-static Datum
-bytes_datum(const uint8 *bytes, int len)
-{
-	bytea	   *result = palloc(VARHDRSZ + len);
-
-	SET_VARSIZE(result, VARHDRSZ + len);
-	memcpy(VARDATA(result), bytes, len);
-	return PointerGetDatum(result);
-}
-
 /* Those that are there already, or may be: the greater position stays. */
 static void
 upsert_graves(int32 mapping_id, EdwEntry **graves, int n)
 {
-	EphemeralNamedRelationData enr = {0};
 	TupleDesc	desc = CreateTemplateTupleDesc(2);
-	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
+	EdwStore	store;
 	EdwCatalogAccess access;
 	Oid			types[1] = {INT4OID};
 	Datum		values[2] = {Int32GetDatum(mapping_id)};
 
 	TupleDescInitEntry(desc, 1, "key", BYTEAOID, -1, 0);
 	TupleDescInitEntry(desc, 2, "position", BYTEAOID, -1, 0);
-	enr.md.name = "edw_deleted";
-	enr.md.tupdesc = desc;
-	enr.md.enrtype = ENR_NAMED_TUPLESTORE;
-	enr.md.enrtuples = n;
-	enr.reldata = store;
+	SPI_connect();
+	EdwStoreBegin(&store, "edw_deleted", desc, n);
 	for (int i = 0; i < n; i++)
 	{
 		Datum		row[2];
 		bool		nulls[2] = {false, false};
 
-		row[0] = bytes_datum(graves[i]->key, graves[i]->key_len);
-		row[1] = bytes_datum(graves[i]->bury.bytes, graves[i]->bury.len);
-		tuplestore_putvalues(store, desc, row, nulls);
+		row[0] = EdwBytesDatum(graves[i]->key, graves[i]->key_len);
+		row[1] = EdwBytesDatum(graves[i]->bury.bytes, graves[i]->bury.len);
+		EdwStorePut(&store, row, nulls);
 		pfree(DatumGetPointer(row[0]));
 		pfree(DatumGetPointer(row[1]));
 	}
-	SPI_connect();
 	EdwCatalogBegin(&access);
-	SPI_register_relation(&enr);
 	SPI_execute_with_args("INSERT INTO edw_stream.tombstone AS t (mapping_id, key, position)"
 						  " SELECT $1, d.key, d.position FROM edw_deleted AS d"
 						  " ON CONFLICT (mapping_id, key) DO UPDATE"
@@ -303,8 +288,8 @@ upsert_graves(int32 mapping_id, EdwEntry **graves, int n)
 						  " WHERE t.position < excluded.position",
 						  1, types, values, NULL, false, 0);
 	EdwCatalogEnd(&access);
+	EdwStoreEnd(&store);
 	SPI_finish();
-	tuplestore_end(store);
 }
 
 /* The table's indexes, and what it takes to write to them. */
@@ -400,8 +385,8 @@ fill_slot(EdwTombstones *ts, TupleTableSlot *slot, const EdwEntry *entry)
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, false, NATTS * sizeof(bool));
 	slot->tts_values[ATT_MAPPING - 1] = Int32GetDatum(ts->mapping_id);
-	slot->tts_values[ATT_KEY - 1] = bytes_datum(entry->key, entry->key_len);
-	slot->tts_values[ATT_POSITION - 1] = bytes_datum(entry->bury.bytes, entry->bury.len);
+	slot->tts_values[ATT_KEY - 1] = EdwBytesDatum(entry->key, entry->key_len);
+	slot->tts_values[ATT_POSITION - 1] = EdwBytesDatum(entry->bury.bytes, entry->bury.len);
 	slot->tts_values[ATT_DELETED_AT - 1] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	ExecStoreVirtualTuple(slot);
@@ -462,24 +447,21 @@ EdwTombstonesWrite(EdwTombstones *ts, EdwEntry **entries, int n)
 }
 
 int64
-EdwTombstonesPrune(int64 limit)
+EdwPruneForgotten(const char *sql, int64 limit)
 {
-	EdwCatalogAccess access;
 	Oid			types[2] = {TIMESTAMPTZOID, INT8OID};
 	Datum		values[2];
-	int64		pruned;
 
 	values[0] = TimestampTzGetDatum(GetCurrentTimestamp() -
 									(TimestampTz) EdwTombstoneRetentionS * USECS_PER_SEC);
 	values[1] = Int64GetDatum(limit);
-	SPI_connect();
-	EdwCatalogBegin(&access);
-	SPI_execute_with_args("DELETE FROM edw_stream.tombstone WHERE ctid = ANY (ARRAY("
-						  "SELECT ctid FROM edw_stream.tombstone WHERE deleted_at < $1"
-						  " LIMIT $2 FOR UPDATE SKIP LOCKED))",
-						  2, types, values, NULL, false, 0);
-	pruned = SPI_processed;
-	EdwCatalogEnd(&access);
-	SPI_finish();
-	return pruned;
+	return EdwCatalogExecute(sql, 2, types, values, NULL);
+}
+
+int64
+EdwTombstonesPrune(int64 limit)
+{
+	return EdwPruneForgotten("DELETE FROM edw_stream.tombstone WHERE ctid = ANY (ARRAY("
+							 "SELECT ctid FROM edw_stream.tombstone WHERE deleted_at < $1"
+							 " LIMIT $2 FOR UPDATE SKIP LOCKED))", limit);
 }

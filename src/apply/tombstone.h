@@ -27,4 +27,10 @@ extern void EdwTombstonesClose(EdwTombstones *tombstones);
 /* Write the tombstones that entries carry (bury), which are sorted by key. */
 extern void EdwTombstonesWrite(EdwTombstones *tombstones, EdwEntry **entries, int n);
 
+/*
+ * Delete what is no longer remembered: run a statement of $1, the time before which it is forgotten
+ * (edw_stream.tombstone_retention), and $2, the most to delete. Returns how many.
+ */
+extern int64 EdwPruneForgotten(const char *sql, int64 limit);
+
 #endif							/* EDW_APPLY_TOMBSTONE_H */

@@ -13,11 +13,10 @@
 #include "apply/key.h"
 #include "apply/merge_sql.h"
 #include "apply/scd2.h"
+#include "apply/store.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/tuplestore.h"
 
 #define ROWS_RELATION	"edw_versions"
 
@@ -33,12 +32,10 @@ enum
 /* rows that a statement reads */
 typedef struct Rows
 {
-	EphemeralNamedRelationData enr;
+	EdwStore	store;
 	const EdwTarget *target;
-	Tuplestorestate *store;
 	Datum	   *values;
 	bool	   *nulls;
-	int			count;
 } Rows;
 
 static void
@@ -63,22 +60,9 @@ rows_begin(Rows *rows, const EdwTarget *target)
 		TupleDescInitEntryCollation(desc, ROW_OWN + i + 1, column->collation);
 	}
 	rows->target = target;
-	rows->store = tuplestore_begin_heap(false, false, work_mem);
 	rows->values = palloc0(desc->natts * sizeof(Datum));
 	rows->nulls = palloc(desc->natts * sizeof(bool));
-	rows->enr.md.name = ROWS_RELATION;
-	rows->enr.md.tupdesc = desc;
-	rows->enr.md.enrtype = ENR_NAMED_TUPLESTORE;
-	rows->enr.md.enrtuples = PLANNED_ROWS;
-	rows->enr.reldata = rows->store;
-	SPI_register_relation(&rows->enr);
-}
-
-static void
-rows_end(Rows *rows)
-{
-	SPI_unregister_relation(ROWS_RELATION);
-	tuplestore_end(rows->store);
+	EdwStoreBegin(&rows->store, ROWS_RELATION, desc, PLANNED_ROWS);
 }
 
 static void
@@ -91,8 +75,7 @@ set_value(Rows *rows, int column, Datum value)
 static void
 rows_put(Rows *rows)
 {
-	tuplestore_putvalues(rows->store, rows->enr.md.tupdesc, rows->values, rows->nulls);
-	rows->count++;
+	EdwStorePut(&rows->store, rows->values, rows->nulls);
 }
 
 /*
@@ -182,7 +165,7 @@ put_keys(Rows *rows, EdwScd2 *scd2)
 	{
 		const EdwFoldChange *c = &scd2->histories[h].entry->live;
 
-		memset(rows->nulls, true, rows->enr.md.tupdesc->natts);
+		memset(rows->nulls, true, rows->store.enr.md.tupdesc->natts);
 		set_value(rows, ROW_KEY, Int32GetDatum(h));
 		for (int k = 0; k < target->nkeys; k++)
 			set_value(rows, ROW_OWN + target->keys[k], c->values[target->keys[k]]);
@@ -199,7 +182,7 @@ EdwVersionsRead(EdwScd2 *scd2)
 	SPI_execute(read_sql(scd2->bt->target), false, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		note_version(scd2, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-	rows_end(&rows);
+	EdwStoreEnd(&rows.store);
 }
 
 /*
@@ -270,7 +253,7 @@ put_version(Rows *rows, EdwScd2 *scd2, EdwHistory *history, const EdwTimelineVer
 	const EdwTimelineEvent *opener = &history->timeline.events[version->opener];
 	bytea	   *seq;
 
-	memset(rows->nulls, false, rows->enr.md.tupdesc->natts);
+	memset(rows->nulls, false, rows->store.enr.md.tupdesc->natts);
 	set_value(rows, ROW_KEY, Int32GetDatum(0));
 	rows->nulls[ROW_TID] = rows->nulls[ROW_TABLE] = version->stored < 0;
 	if (version->stored >= 0)
@@ -299,16 +282,16 @@ put_version(Rows *rows, EdwScd2 *scd2, EdwHistory *history, const EdwTimelineVer
 static void
 write_rows(Rows *rows, const char *sql)
 {
-	if (rows->count > 0)
+	if (rows->store.count > 0)
 	{
 		SPI_execute(sql, false, 0);
-		if (SPI_processed != (uint64) rows->count)
+		if (SPI_processed != (uint64) rows->store.count)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("versions in table %s changed while a batch was applied", rows->target->relation),
 					 errdetail("Another transaction has changed them, or a trigger has left them out.")));
 	}
-	rows_end(rows);
+	EdwStoreEnd(&rows->store);
 }
 
 static void
@@ -325,7 +308,7 @@ delete_dropped(EdwScd2 *scd2)
 		{
 			if (!history->timeline.dropped[v])
 				continue;
-			memset(rows.nulls, true, rows.enr.md.tupdesc->natts);
+			memset(rows.nulls, true, rows.store.enr.md.tupdesc->natts);
 			set_value(&rows, ROW_TID, PointerGetDatum(&history->addresses[v].tid));
 			set_value(&rows, ROW_TABLE, ObjectIdGetDatum(history->addresses[v].tableoid));
 			rows_put(&rows);
@@ -473,7 +456,7 @@ EdwVersionsTruncate(EdwScd2 *scd2, EdwPositionBytes barrier, int64 at)
 	appendStringInfoChar(&sql, ')');
 	put_keys(&rows, scd2);
 	run_truncate(scd2, sql.data, barrier, at);
-	rows_end(&rows);
+	EdwStoreEnd(&rows.store);
 }
 
 char *

@@ -77,6 +77,27 @@ EdwSqlRunUnder(EdwStatement *statement, Datum *values, Snapshot snapshot)
 												  InvalidSnapshot, false, true, 0));
 }
 
+List *
+EdwSqlFetchOids(EdwStatement *statement, Datum *values, Snapshot snapshot)
+{
+	EdwSql		sql;
+	List	   *result = NIL;
+	uint64		n;
+
+	EdwSqlStart(&sql);
+	n = snapshot == NULL ? EdwSqlRun(statement, values, NULL) : EdwSqlRunUnder(statement, values, snapshot);
+	for (uint64 i = 0; i < n; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(sql.caller);
+		bool		isnull;
+
+		result = lappend_oid(result, DatumGetObjectId(EdwSqlGet(i, 1, &isnull)));
+		MemoryContextSwitchTo(old);
+	}
+	EdwSqlFinish(&sql);
+	return result;
+}
+
 Datum
 EdwSqlGet(uint64 row, int column, bool *isnull)
 {

@@ -41,6 +41,12 @@ extern uint64 EdwSqlLook(EdwStatement *statement, Datum *values);
 /* Run under a snapshot of the caller's: newer than the transaction's own, if that is REPEATABLE READ. */
 extern uint64 EdwSqlRunUnder(EdwStatement *statement, Datum *values, Snapshot snapshot);
 
+/*
+ * The first column of all rows of a query, as a list of Oid; an access of its own. snapshot: as above, NULL: the
+ * transaction's.
+ */
+extern List *EdwSqlFetchOids(EdwStatement *statement, Datum *values, Snapshot snapshot);
+
 /* Column (from 1) of a row of the last result; SPI's memory. */
 extern Datum EdwSqlGet(uint64 row, int column, bool *isnull);
 

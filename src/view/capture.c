@@ -363,8 +363,8 @@ EdwCapturePending(void)
 	return false;
 }
 
-List *
-EdwCaptureRelations(void)
+static List *
+entries_that(bool (*wanted) (const Entry *))
 {
 	List	   *result = NIL;
 	ListCell   *lc;
@@ -373,26 +373,22 @@ EdwCaptureRelations(void)
 	{
 		const Entry *entry = lfirst(lc);
 
-		if (has_changes(entry))
+		if (wanted(entry))
 			result = lappend_oid(result, entry->captured.relid);
 	}
 	return result;
 }
 
 List *
+EdwCaptureRelations(void)
+{
+	return entries_that(has_changes);
+}
+
+List *
 EdwCaptureViews(void)
 {
-	List	   *result = NIL;
-	ListCell   *lc;
-
-	foreach(lc, entries)
-	{
-		const Entry *entry = lfirst(lc);
-
-		if (has_itself(entry))
-			result = lappend_oid(result, entry->captured.relid);
-	}
-	return result;
+	return entries_that(has_itself);
 }
 
 /* Was the table rewritten, or has it other columns than captured rows have? */

@@ -87,34 +87,12 @@ static EdwStatement get_refreshes = {
 	"SELECT refreshes FROM edw_stream.view_stat WHERE view = $1", 1, {OIDOID}, NULL
 };
 
-/* The first column of all rows, as a list of Oid. */
-static List *
-fetch_oids(EdwStatement *statement, Datum *args)
-{
-	EdwSql		sql;
-	List	   *result = NIL;
-	uint64		n;
-
-	EdwSqlStart(&sql);
-	n = EdwSqlRun(statement, args, NULL);
-	for (uint64 i = 0; i < n; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(sql.caller);
-		bool		isnull;
-
-		result = lappend_oid(result, DatumGetObjectId(EdwSqlGet(i, 1, &isnull)));
-		MemoryContextSwitchTo(old);
-	}
-	EdwSqlFinish(&sql);
-	return result;
-}
-
 /* Something that views may be made of is another one now. */
 static void
 object_replaced(Oid classid, Oid objid)
 {
 	Datum		args[] = {ObjectIdGetDatum(classid), ObjectIdGetDatum(objid)};
-	List	   *views = fetch_oids(&get_dependents, args);
+	List	   *views = EdwSqlFetchOids(&get_dependents, args, NULL);
 	ListCell   *lc;
 
 	foreach(lc, views)
@@ -241,7 +219,7 @@ trigger_created(Oid trigger, const CreateTrigStmt *stmt)
 static void
 check_subscriptions(void)
 {
-	List	   *tables = fetch_oids(&get_subscribed, NULL);
+	List	   *tables = EdwSqlFetchOids(&get_subscribed, NULL, NULL);
 	ListCell   *lc;
 
 	foreach(lc, tables)
@@ -354,7 +332,7 @@ check_dropped_triggers(void)
 static void
 objects_dropped(void)
 {
-	List	   *tables = fetch_oids(&get_dropped_tables, NULL);
+	List	   *tables = EdwSqlFetchOids(&get_dropped_tables, NULL, NULL);
 	List	   *views = tables == NIL ? NIL : EdwViewsAmong(tables);
 	ListCell   *lc;
 
@@ -382,6 +360,6 @@ edw_stream_view_ddl(PG_FUNCTION_ARGS)
 	else if (strcmp(data->event, "sql_drop") == 0)
 		objects_dropped();
 	else
-		EdwDdlTableRewritten(linitial_oid(fetch_oids(&get_rewritten, NULL)));
+		EdwDdlTableRewritten(linitial_oid(EdwSqlFetchOids(&get_rewritten, NULL, NULL)));
 	PG_RETURN_NULL();
 }

@@ -72,28 +72,6 @@ run(EdwStatement *statement, Datum *args)
 	return found;
 }
 
-/* With the newest snapshot: what others registered since the transaction's counts too. */
-static List *
-run_for_oids(EdwStatement *statement, Datum *args)
-{
-	EdwSql		sql;
-	List	   *result = NIL;
-	uint64		n;
-
-	EdwSqlStart(&sql);
-	n = EdwSqlRunUnder(statement, args, GetLatestSnapshot());
-	for (uint64 i = 0; i < n; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(sql.caller);
-		bool		isnull;
-
-		result = lappend_oid(result, DatumGetObjectId(EdwSqlGet(i, 1, &isnull)));
-		MemoryContextSwitchTo(old);
-	}
-	EdwSqlFinish(&sql);
-	return result;
-}
-
 bool
 EdwViewsExist(void)
 {
@@ -123,7 +101,7 @@ EdwViewsAmong(List *relids)
 {
 	Datum		args[1] = {EdwOidArray(relids)};
 
-	return run_for_oids(&views_among, args);
+	return EdwSqlFetchOids(&views_among, args, GetLatestSnapshot());
 }
 
 bool
@@ -137,7 +115,7 @@ EdwViewBasesRecorded(Oid view)
 {
 	Datum		args[1] = {ObjectIdGetDatum(view)};
 
-	return run_for_oids(&bases_of, args);
+	return EdwSqlFetchOids(&bases_of, args, GetLatestSnapshot());
 }
 
 void
