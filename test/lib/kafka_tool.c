@@ -173,6 +173,7 @@ create_topic(rd_kafka_t *rk, rd_kafka_queue_t *queue, const char *topic, int par
 	char		error[512];
 	rd_kafka_NewTopic_t *new = rd_kafka_NewTopic_new(topic, partitions, 1, error, sizeof(error));
 	rd_kafka_event_t *event;
+	const rd_kafka_topic_result_t **results;
 	size_t		n;
 
 	if (new == NULL)
@@ -188,7 +189,8 @@ create_topic(rd_kafka_t *rk, rd_kafka_queue_t *queue, const char *topic, int par
 	}
 	rd_kafka_CreateTopics(rk, &new, 1, NULL, queue);
 	event = wait_result(queue);
-	check_topics(rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n), n);
+	results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
+	check_topics(results, n);
 	rd_kafka_event_destroy(event);
 	rd_kafka_NewTopic_destroy(new);
 	(void) partition_count(rk, topic, PATIENCE);
@@ -199,11 +201,13 @@ delete_topic(rd_kafka_t *rk, rd_kafka_queue_t *queue, const char *topic)
 {
 	rd_kafka_DeleteTopic_t *delete = rd_kafka_DeleteTopic_new(topic);
 	rd_kafka_event_t *event;
+	const rd_kafka_topic_result_t **results;
 	size_t		n;
 
 	rd_kafka_DeleteTopics(rk, &delete, 1, NULL, queue);
 	event = wait_result(queue);
-	check_topics(rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &n), n);
+	results = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &n);
+	check_topics(results, n);
 	rd_kafka_event_destroy(event);
 	rd_kafka_DeleteTopic_destroy(delete);
 }
@@ -214,13 +218,15 @@ grow_topic(rd_kafka_t *rk, rd_kafka_queue_t *queue, const char *topic, int total
 	char		error[512];
 	rd_kafka_NewPartitions_t *new = rd_kafka_NewPartitions_new(topic, total, error, sizeof(error));
 	rd_kafka_event_t *event;
+	const rd_kafka_topic_result_t **results;
 	size_t		n;
 
 	if (new == NULL)
 		die("%s", error);
 	rd_kafka_CreatePartitions(rk, &new, 1, NULL, queue);
 	event = wait_result(queue);
-	check_topics(rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event), &n), n);
+	results = rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event), &n);
+	check_topics(results, n);
 	rd_kafka_event_destroy(event);
 	rd_kafka_NewPartitions_destroy(new);
 	while (partition_count(rk, topic, PATIENCE) < total)
