@@ -3,14 +3,14 @@
  *		A batch into its tables (see apply.h).
  *
  * Everything happens in the caller's transaction and is undone with it. Targets are taken in
- * the order of their mappings' ids and rows in the order of their keys, so that two workers
+ * the order of their mappings' ids, dimensions before what looks them up, and rows in the order of their keys, so that two workers
  * that meet wait and do not deadlock.
  *
  * Locks, all held to the end of the transaction: ROW EXCLUSIVE on each target; if the
- * stream has several workers, a lock on the mapping, shared, so that a worker that needs
- * the mapping for itself (exclusive) waits for the others and they for it. It needs that
- * for a truncate, and for a delete that met neither a row nor a tombstone: another
- * worker may be inserting that row right now, invisibly.
+ * stream has several workers, before that a lock on each mapping and on those of the dimensions that are looked up,
+ * shared, so that a worker that needs the mapping for itself (exclusive) waits for the others and they for it. It needs that
+ * for a truncate, for a delete that met neither a row nor a tombstone, as another
+ * worker may be inserting that row right now, invisibly, and to infer a member of a dimension with versions.
  *
  * User code (triggers, expressions, RLS) runs as the current user; edw_stream's own
  * tables are written between EdwCatalogBegin and EdwCatalogEnd.
@@ -19,6 +19,7 @@
 
 #include "apply/apply.h"
 #include "apply/guard.h"
+#include "apply/lookup.h"
 #include "apply/resolve.h"
 #include "apply/rows.h"
 #include "apply/scd2.h"
@@ -47,6 +48,12 @@ typedef struct Apply
 	EdwFoldChange **changes;	/* … their final ones */
 	int			nrows;
 } Apply;
+
+typedef struct MappingLock
+{
+	int32		mapping_id;
+	bool		exclusive;
+} MappingLock;
 
 static int32 current_mapping = 0;
 
@@ -208,7 +215,7 @@ shape_of_rows(Apply *apply)
 			continue;
 		for (int i = 0; i < n; i++)
 		{
-			shape->written[i] |= c->presence[i] == EDW_PRESENT;
+			shape->written[i] |= c->presence[i] == EDW_PRESENT && target->columns[i].attnum != 0;
 			shape->kept[i] |= c->presence[i] != EDW_PRESENT;
 		}
 	}
@@ -260,6 +267,7 @@ run_statement(Apply *apply)
 	guard.rows = apply->rows;
 	guard.nrows = apply->nrows;
 	guard.ncolumns = target->ncolumns;
+	guard.made_up = target->def->inferred;
 	guard.tombstones = apply->tombstones;
 	SPI_connect();
 	EdwRowsEnter(&rows, shape, apply->changes, apply->nrows);
@@ -396,6 +404,9 @@ collect_rows(Apply *apply)
 		apply->rows[apply->nrows] = entry;
 		apply->changes[apply->nrows++] = entry->final;
 	}
+	if (bt->target->nlookups > 0)
+		apply->nrows = EdwLookupsFill(apply->batch, bt, apply->rows, apply->changes, apply->nrows,
+									  apply->workers <= 1 || apply->exclusive, &apply->need_exclusive);
 }
 
 static void
@@ -434,8 +445,6 @@ apply_target(Apply *apply)
 	const EdwMappingDef *def = bt->target->def;
 
 	EdwTargetCheckFresh(bt->target);
-	if (apply->workers > 1)
-		lock_mapping(def->mapping_id, apply->exclusive || bt->target->versioned);
 	if (def->on_truncate == EDW_TRUNCATE_APPLY)
 		meet_stored_barrier(apply);
 	if (bt->target->versioned)
@@ -465,8 +474,50 @@ compare_targets(const void *a, const void *b)
 	const EdwBatchTarget *left = *(EdwBatchTarget *const *) a;
 	const EdwBatchTarget *right = *(EdwBatchTarget *const *) b;
 
+	if (left->target->level != right->target->level)
+		return left->target->level - right->target->level;
 	return (left->target->def->mapping_id > right->target->def->mapping_id) -
 		(left->target->def->mapping_id < right->target->def->mapping_id);
+}
+
+static int
+compare_locks(const void *a, const void *b)
+{
+	const MappingLock *left = a;
+	const MappingLock *right = b;
+
+	if (left->mapping_id != right->mapping_id)
+		return left->mapping_id < right->mapping_id ? -1 : 1;
+	return right->exclusive - left->exclusive;
+}
+
+/*
+ * Lock the mappings of the batch's targets, and of the dimensions that they look up: what is looked up is not to be
+ * changed by another worker before this one has committed. All at once and in one order.
+ */
+static void
+lock_mappings(EdwBatch *batch, bool exclusive)
+{
+	int			n = 0;
+	MappingLock *locks;
+
+	for (int i = 0; i < batch->ntargets; i++)
+		n += 1 + batch->targets[i]->target->nlookups;
+	locks = palloc(Max(n, 1) * sizeof(MappingLock));
+	n = 0;
+	for (int i = 0; i < batch->ntargets; i++)
+	{
+		const EdwTarget *target = batch->targets[i]->target;
+
+		locks[n++] = (MappingLock) {target->def->mapping_id, exclusive || target->versioned};
+		for (int l = 0; l < target->nlookups; l++)
+			if (target->lookups[l].dimension)
+				locks[n++] = (MappingLock) {target->lookups[l].dimension->mapping_id, exclusive};
+	}
+	qsort(locks, n, sizeof(MappingLock), compare_locks);
+	for (int i = 0; i < n; i++)
+		if (i == 0 || locks[i].mapping_id != locks[i - 1].mapping_id)
+			lock_mapping(locks[i].mapping_id, locks[i].exclusive);
 }
 
 static void
@@ -493,6 +544,8 @@ EdwApplyBatch(EdwBatch *batch, int workers, bool exclusive)
 
 	result->targets = palloc0(Max(batch->ntargets, 1) * sizeof(EdwTargetCounts));
 	qsort(batch->targets, batch->ntargets, sizeof(EdwBatchTarget *), compare_targets);
+	if (workers > 1)
+		lock_mappings(batch, exclusive);
 	for (int i = 0; i < batch->ntargets && (exclusive || !result->need_exclusive); i++)
 	{
 		Apply		apply = {0};

@@ -160,8 +160,8 @@ version_time(EdwIncoming *in)
 		change->op == EDW_OP_READ;
 
 	if (input >= 0 && has_row && change->presence[input] == EDW_PRESENT && !change->nulls[input])
-		return EdwVersionTimeOf(target, change->values[input]);
-	return EdwVersionTime(target, unix_us);
+		return EdwVersionTimeOf(target->versioned->time_type, change->values[input]);
+	return EdwVersionTime(target->versioned->time_type, unix_us);
 }
 
 static void

@@ -10,6 +10,8 @@
 #include "postgres.h"
 
 #include "apply/evaluate.h"
+#include "apply/lookup.h"
+#include "apply/version_time.h"
 #include "executor/executor.h"
 #include "utils/datum.h"
 
@@ -62,6 +64,15 @@ presence_of_inputs(const Bitmapset *inputs, const uint8 *presence)
 	return result;
 }
 
+/* When it happened at the source, else when Kafka took it. */
+static Datum
+source_time(const EdwIncoming *in, const EdwTargetColumn *column)
+{
+	int64		unix_us = in->change->source_ts_us ? in->change->source_ts_us : in->change->kafka_ts_us;
+
+	return EdwVersionTimeDatum(column->type, EdwVersionTime(column->type, unix_us));
+}
+
 static EdwPresence
 column_value(EdwIncoming *in, const EdwTargetColumn *column, Datum *values, bool *nulls,
 			 const uint8 *presence, Datum *value, bool *isnull)
@@ -71,6 +82,12 @@ column_value(EdwIncoming *in, const EdwTargetColumn *column, Datum *values, bool
 		*value = values[column->input];
 		*isnull = nulls[column->input];
 		return presence[column->input];
+	}
+	if (column->text == NULL)
+	{
+		*isnull = !column->source_time;
+		*value = column->source_time ? source_time(in, column) : (Datum) 0;
+		return EDW_PRESENT;
 	}
 	if (column->inputs != NULL && presence_of_inputs(column->inputs, presence) != EDW_PRESENT)
 	{
@@ -129,6 +146,8 @@ EdwMakeRow(EdwIncoming *in, EdwFoldChange *c)
 									  change->presence, &c->values[i], &c->nulls[i]);
 		missing |= c->presence[i];
 	}
+	if (target->nlookups > 0)
+		missing |= EdwLookupsNotePresence(target, c);
 	c->complete = missing == EDW_PRESENT;
 }
 

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "apply/lookup.h"
 #include "apply/merge_sql.h"
 #include "apply/scd2.h"
 #include "catalog/stream.h"
@@ -19,9 +20,26 @@
 PG_FUNCTION_INFO_V1(edw_stream_explain_table);
 
 static void
-explain_mapping(StringInfo out, const EdwMappingDef *def)
+explain_lookups(StringInfo out, const EdwTarget *target)
 {
-	EdwShape   *shape = EdwShapeMake(EdwTargetDescribe(def));
+	for (int l = 0; l < target->nlookups; l++)
+	{
+		const EdwLookup *lookup = &target->lookups[l];
+
+		appendStringInfo(out, "-- s.%s: the members that the batch refers to\n%s;\n\n",
+						 target->columns[lookup->column].quoted, EdwLookupSql(target, lookup, false));
+		if (lookup->as_of >= 0)
+			appendStringInfo(out, "-- of those that have no version that early\n%s;\n\n",
+							 EdwLookupSql(target, lookup, true));
+		if (lookup->def->missing == EDW_MISSING_INFER)
+			appendStringInfo(out, "-- those that are missing\n%s;\n\n", EdwInferSql(lookup));
+	}
+}
+
+static void
+explain_mapping(StringInfo out, const EdwMappingDef *def, List *mappings)
+{
+	EdwShape   *shape = EdwShapeMake(EdwTargetDescribe(def, mappings));
 	ListCell   *lc;
 
 	if (out->len > 0)
@@ -35,6 +53,7 @@ explain_mapping(StringInfo out, const EdwMappingDef *def)
 
 		appendStringInfo(out, "-- s.%s: %s\n", quote_identifier(column->column), column->expression);
 	}
+	explain_lookups(out, shape->target);
 	if (def->apply == EDW_APPLY_SCD2)
 		appendStringInfoString(out, EdwVersionsExplain(shape->target));
 	else
@@ -48,16 +67,18 @@ edw_stream_explain_table(PG_FUNCTION_ARGS)
 	char	   *stream = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	Oid			target = PG_GETARG_OID(1);
 	StringInfoData out;
+	List	   *mappings;
 	ListCell   *lc;
 
 	EdwStreamCheckOwner(EdwStreamLoad(stream, false));
 	initStringInfo(&out);
-	foreach(lc, EdwMappingLoadAll(stream))
+	mappings = EdwMappingLoadAll(stream);
+	foreach(lc, mappings)
 	{
 		EdwMappingDef *def = lfirst(lc);
 
 		if (def->target == target)
-			explain_mapping(&out, def);
+			explain_mapping(&out, def, mappings);
 	}
 	if (out.len == 0)
 	{

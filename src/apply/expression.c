@@ -115,6 +115,15 @@ EdwExpressionInputs(const char *expression)
 	return context.names;
 }
 
+char *
+EdwExpressionField(const char *expression)
+{
+	Node	   *node = parse_raw(expression);
+	List	   *names = EdwExpressionInputs(expression);
+
+	return IsA(node, ColumnRef) ? linitial(names) : NULL;
+}
+
 /* parser hook: a bare name is a column of the row */
 static Node *
 resolve_column(ParseState *pstate, ColumnRef *ref)
@@ -204,6 +213,20 @@ make_error_context(void *arg)
 		internalerrquery(context->expression);
 	}
 	errcontext("expression for %s", context->what);
+}
+
+void
+EdwCheckExpression(const char *expression, const char *what)
+{
+	MakeContext context = {expression, what};
+	ErrorContextCallback callback;
+
+	callback.callback = make_error_context;
+	callback.arg = &context;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	(void) EdwExpressionInputs(expression);
+	error_context_stack = callback.previous;
 }
 
 Expr *

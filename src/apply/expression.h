@@ -18,6 +18,12 @@
 /* The names of the event's columns that an expression refers to (char *), each once. */
 extern List *EdwExpressionInputs(const char *expression);
 
+/* The field that an expression merely names; NULL: it does more. */
+extern char *EdwExpressionField(const char *expression);
+
+/* ERROR unless it is an expression; what names it in errors, as below. */
+extern void EdwCheckExpression(const char *expression, const char *what);
+
 /*
  * An expression over rows of desc, coerced to the type as an assignment is, planned; it
  * finds the row in ecxt_scantuple. *inputs gets the columns it depends

@@ -49,6 +49,13 @@ verify(EdwEntry *entry, bool matched, EdwPositionBytes stored)
 			 errmsg("a row changed while events for it were being applied")));
 }
 
+/* Does the change leave out a value that it takes to be stored (P5)? */
+static bool
+lacks_value(const EdwFoldChange *c)
+{
+	return !c->complete && memchr(c->presence, EDW_UNAVAILABLE, current_guard->ncolumns) != NULL;
+}
+
 static bool
 guard_stored(EdwEntry *entry, EdwPositionBytes stored)
 {
@@ -60,11 +67,13 @@ guard_stored(EdwEntry *entry, EdwPositionBytes stored)
 		return decide(entry, EDW_OUTCOME_DUPLICATE, false);
 	if (order < 0)
 		return decide(entry, EDW_OUTCOME_STALE, false);
+	if (stored.len == 0 && current_guard->made_up && c->op == 'u' && lacks_value(c))
+		return decide(entry, EDW_OUTCOME_REJECTED, false);
 	return decide(entry, c->op == 'u' ? EDW_OUTCOME_UPDATED : EDW_OUTCOME_DELETED, true);
 }
 
 static bool
-guard_missing(EdwEntry *entry, int ncolumns)
+guard_missing(EdwEntry *entry)
 {
 	EdwFoldChange *c = entry->final;
 	EdwPositionBytes dead = EdwTombstoneFind(current_guard->tombstones,
@@ -78,7 +87,7 @@ guard_missing(EdwEntry *entry, int ncolumns)
 		if (order <= 0)
 			return decide(entry, order == 0 ? EDW_OUTCOME_DUPLICATE : EDW_OUTCOME_STALE, false);
 	}
-	if (!c->complete && memchr(c->presence, EDW_UNAVAILABLE, ncolumns) != NULL)
+	if (lacks_value(c))
 		return decide(entry, EDW_OUTCOME_REJECTED, false);
 	return decide(entry, EDW_OUTCOME_INSERTED, true);
 }
@@ -113,5 +122,5 @@ edw_stream_merge_guard(PG_FUNCTION_ARGS)
 	if (entry->replay)
 		PG_RETURN_BOOL(verify(entry, matched, stored));
 	PG_RETURN_BOOL(matched ? guard_stored(entry, stored)
-				   : guard_missing(entry, current_guard->ncolumns));
+				   : guard_missing(entry));
 }

@@ -13,6 +13,7 @@ typedef struct EdwGuard
 	EdwEntry  **rows;			/* by _edw_row */
 	int			nrows;
 	int			ncolumns;		/* of the target */
+	bool		made_up;		/* a row that no event wrote may be an inferred member: nothing is stored */
 	EdwTombstones *tombstones;
 	struct EdwGuard *outer;		/* a trigger that drains another stream */
 } EdwGuard;

@@ -18,7 +18,8 @@ EdwShapeMake(const EdwTarget *target)
 	shape->target = target;
 	shape->written = palloc(Max(target->ncolumns, 1) * sizeof(bool));
 	shape->kept = palloc0(Max(target->ncolumns, 1) * sizeof(bool));
-	memset(shape->written, true, target->ncolumns);
+	for (int i = 0; i < target->ncolumns; i++)
+		shape->written[i] = target->columns[i].attnum != 0;
 	shape->upserts = true;
 	shape->deletes = true;
 	shape->bounded = target->nbounds > 0;
@@ -84,6 +85,8 @@ append_update(StringInfo sql, const EdwShape *shape)
 	}
 	if (target->deleted_attnum != 0)
 		appendStringInfoString(sql, "_edw_deleted = s." EDW_BATCH_DELETED ", ");
+	if (target->def->inferred)
+		appendStringInfoString(sql, EDW_INFERRED_COLUMN " = false, ");
 	appendStringInfoString(sql, "_edw_seq = s." EDW_BATCH_SEQ);
 }
 
@@ -120,6 +123,11 @@ append_insert_lists(StringInfo sql, const EdwShape *shape, const char *before_va
 	{
 		appendStringInfoString(sql, "_edw_deleted, ");
 		appendStringInfoString(&values, "s." EDW_BATCH_DELETED ", ");
+	}
+	if (target->def->inferred)
+	{
+		appendStringInfoString(sql, EDW_INFERRED_COLUMN ", ");
+		appendStringInfoString(&values, "false, ");
 	}
 	appendStringInfo(sql, "_edw_seq)%s%ss." EDW_BATCH_SEQ "%s",
 					 before_values, values.data, after_values);
@@ -190,6 +198,9 @@ char *
 EdwTruncateSql(const EdwTarget *target)
 {
 	const char *older = "(t._edw_seq OPERATOR(pg_catalog.<) $1 OR t._edw_seq IS NULL)";
+
+	if (target->unknown_member)
+		older = psprintf("%s AND %s", older, target->unknown_member);
 
 	if (target->deleted_attnum != 0)
 		return psprintf("UPDATE %s AS t SET _edw_deleted = true, _edw_seq = $1\nWHERE %s",

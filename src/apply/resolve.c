@@ -185,14 +185,21 @@ no_position(EdwBatch *batch, int32 epoch)
 	return (EdwPositionBytes) {bytes, EDW_EPOCH_BYTES + 3};
 }
 
+/* Count what became of a change, and note it: a lookup may put the row aside yet. */
+static void
+settle(Replay *replay, EdwFoldChange *c, EdwOutcome outcome)
+{
+	c->outcome = outcome;
+	EdwCountOutcome(replay->bt, c, outcome);
+}
+
 static void
 act(Replay *replay, EdwFoldChange *c)
 {
 	Picture    *now = &replay->now;
 
 	if (now->acted)
-		EdwCountOutcome(replay->bt, now->acted,
-						now->acted->filtered ? EDW_OUTCOME_FILTERED : EDW_OUTCOME_FOLDED);
+		settle(replay, now->acted, now->acted->filtered ? EDW_OUTCOME_FILTERED : EDW_OUTCOME_FOLDED);
 	now->acted = c;
 	now->dirty = true;
 }
@@ -205,7 +212,7 @@ reject_unavailable(Replay *replay, EdwFoldChange *c)
 
 	while (c->presence[i] != EDW_UNAVAILABLE)
 		i++;
-	EdwCountOutcome(replay->bt, c, EDW_OUTCOME_REJECTED);
+	settle(replay, c, EDW_OUTCOME_REJECTED);
 	EdwBatchRejectUnavailable(replay->batch, replay->bt, replay->entry, c->message,
 							  target->columns[i].name);
 }
@@ -262,7 +269,7 @@ replay_delete(Replay *replay, EdwFoldChange *c)
 		/* it is the displaced row that goes, and it went when it was displaced */
 		take_position(replay, c, rows);
 		now->dirty = true;
-		EdwCountOutcome(replay->bt, c, EDW_OUTCOME_UNCHANGED);
+		settle(replay, c, EDW_OUTCOME_UNCHANGED);
 		return;
 	}
 	take_position(replay, c, -1);
@@ -277,7 +284,7 @@ replay_delete(Replay *replay, EdwFoldChange *c)
 	else
 	{
 		now->dirty |= now->exists;
-		EdwCountOutcome(replay->bt, c, c->filtered ? EDW_OUTCOME_FILTERED : EDW_OUTCOME_UNCHANGED);
+		settle(replay, c, c->filtered ? EDW_OUTCOME_FILTERED : EDW_OUTCOME_UNCHANGED);
 	}
 	if (!(c->filtered && c->first && !replay->entry->expect_row))
 		replay->entry->bury = now->position;
@@ -294,7 +301,7 @@ replay_change(Replay *replay, EdwFoldChange *c)
 
 		if (order <= 0)
 		{
-			EdwCountOutcome(replay->bt, c, order == 0 ? EDW_OUTCOME_DUPLICATE : EDW_OUTCOME_STALE);
+			settle(replay, c, order == 0 ? EDW_OUTCOME_DUPLICATE : EDW_OUTCOME_STALE);
 			return;
 		}
 	}
@@ -383,7 +390,7 @@ finish(Replay *replay)
 	Picture    *now = &replay->now;
 
 	if (now->acted)
-		EdwCountOutcome(replay->bt, now->acted, final_outcome(replay));
+		settle(replay, now->acted, final_outcome(replay));
 	if (now->exists)
 		entry->bury.len = 0;
 	entry->blind = entry->bury.len > 0 && !entry->expect_row;

@@ -24,54 +24,8 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
-#define EPOCH_DIFFERENCE_US \
-	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
-
 /* in a PostgreSQL position, after the epoch: phase, kind, and the last commit's lsn */
 #define POSTGRESQL_TRANSACTION_BYTES	(EDW_EPOCH_BYTES + 2 + 8)
-
-/*
- * Times
- */
-
-int64
-EdwVersionTime(const EdwTarget *target, int64 unix_us)
-{
-	int64		at = unix_us - EPOCH_DIFFERENCE_US;
-
-	if (target->versioned->time_type != DATEOID)
-		return at;
-	return at >= 0 ? at / USECS_PER_DAY : -((-at + USECS_PER_DAY - 1) / USECS_PER_DAY);
-}
-
-int64
-EdwVersionTimeOf(const EdwTarget *target, Datum value)
-{
-	DateADT		date;
-
-	if (target->versioned->time_type != DATEOID)
-		return DatumGetInt64(value);
-	date = DatumGetDateADT(value);
-	if (DATE_IS_NOEND(date))
-		return EDW_TIMELINE_OPEN;
-	return DATE_IS_NOBEGIN(date) ? PG_INT64_MIN : date;
-}
-
-Datum
-EdwVersionTimeDatum(const EdwTarget *target, int64 at)
-{
-	DateADT		date;
-
-	if (target->versioned->time_type != DATEOID)
-		return Int64GetDatum(at);
-	if (at == EDW_TIMELINE_OPEN)
-		DATE_NOEND(date);
-	else if (at == PG_INT64_MIN)
-		DATE_NOBEGIN(date);
-	else
-		date = (DateADT) at;
-	return DateADTGetDatum(date);
-}
 
 /*
  * Values
@@ -446,9 +400,27 @@ show_valid_time(EdwScd2 *scd2, EdwTimeline *timeline)
 	for (int v = 0; column >= 0 && v < timeline->nversions; v++)
 	{
 		timeline->versions[v].values[column] =
-			EdwVersionTimeDatum(scd2->bt->target, timeline->versions[v].from);
+			EdwVersionTimeDatum(scd2->bt->target->versioned->time_type, timeline->versions[v].from);
 		timeline->versions[v].nulls[column] = false;
 	}
+}
+
+/*
+ * The row that was made for facts becomes that of the version which was valid at their time, else of the first:
+ * so it keeps its surrogate key.
+ */
+static void
+fill_inferred(EdwHistory *history)
+{
+	EdwTimeline *timeline = &history->timeline;
+
+	if (!history->inferred || timeline->nversions == 0)
+		return;
+	history->filled = &timeline->versions[0];
+	for (int v = 1; v < timeline->nversions && timeline->versions[v].from <= history->inferred_from; v++)
+		history->filled = &timeline->versions[v];
+	if (history->filled->stored >= 0)
+		history->filled = NULL;
 }
 
 /* A key that only a truncate brought in has none. */
@@ -484,6 +456,7 @@ merge_history(EdwScd2 *scd2, EdwHistory *history)
 	timeline->nevents = n;
 	EdwTimelineMerge(timeline);
 	show_valid_time(scd2, timeline);
+	fill_inferred(history);
 	count_outcomes(scd2, history, changes);
 }
 

@@ -11,6 +11,7 @@
 
 #include "apply/fold.h"
 #include "apply/timeline.h"
+#include "apply/version_time.h"
 #include "storage/itemptr.h"
 
 /* where a stored version is */
@@ -29,6 +30,12 @@ typedef struct EdwHistory
 	EdwPositionBytes *openers;	/* … the positions that opened them */
 	int			stored_size;
 	int			events_size;
+
+	/* a row that was made for facts, before any event: no version yet, but its row is one's */
+	bool		inferred;
+	EdwRowAddress inferred_address;
+	int64		inferred_from;
+	const EdwTimelineVersion *filled;	/* the version that takes it */
 } EdwHistory;
 
 typedef struct EdwScd2
@@ -44,13 +51,6 @@ typedef struct EdwScd2
  * a version was changed by somebody else meanwhile.
  */
 extern void EdwScd2Apply(EdwBatch *batch, EdwBatchTarget *bt);
-
-/* A time at the source (Unix µs) in the unit of the target's valid_from. */
-extern int64 EdwVersionTime(const EdwTarget *target, int64 unix_us);
-
-/* A value of the type of valid_from in that unit, and back; EDW_TIMELINE_OPEN is infinity. */
-extern int64 EdwVersionTimeOf(const EdwTarget *target, Datum value);
-extern Datum EdwVersionTimeDatum(const EdwTarget *target, int64 at);
 
 /* What a position says of its event. */
 extern void EdwEventSetPosition(EdwTimelineEvent *event, EdwPositionBytes position);

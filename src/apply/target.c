@@ -15,7 +15,7 @@
 
 #include "access/table.h"
 #include "access/tupdesc.h"
-#include "apply/target.h"
+#include "apply/lookup.h"
 #include "catalog/partition.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
@@ -100,8 +100,8 @@ want_input(EdwInputDesc *input, const EdwInputColumn *column)
 }
 
 /* A field as the decoder is to deliver it, its source's type given or taken from the column. */
-static int
-want_field(EdwInputDesc *input, const EdwMappingDef *def, const char *field,
+int
+EdwWantField(EdwInputDesc *input, const EdwMappingDef *def, const char *field,
 		   Oid type, int32 typmod, bool is_key)
 {
 	const EdwSourceType *declared = declared_source_type(def, field);
@@ -118,8 +118,8 @@ want_field(EdwInputDesc *input, const EdwMappingDef *def, const char *field,
 }
 
 /* A field that an expression uses: in its declared type, else its namesake's, else text. */
-static int
-want_expression_field(EdwInputDesc *input, const EdwMappingDef *def, TupleDesc desc,
+int
+EdwWantExpressionField(EdwInputDesc *input, const EdwMappingDef *def, TupleDesc desc,
 					  const char *field, bool is_key)
 {
 	const EdwSourceType *declared = declared_source_type(def, field);
@@ -144,7 +144,7 @@ want_expression_field(EdwInputDesc *input, const EdwMappingDef *def, TupleDesc d
 			}
 		}
 	}
-	return want_field(input, def, field, type, typmod, is_key);
+	return EdwWantField(input, def, field, type, typmod, is_key);
 }
 
 /* Columns of a version that the extension or the table itself gives. */
@@ -159,6 +159,18 @@ is_of_version(const EdwMappingDef *def, const List *primary_key, const char *nam
 		 (is_listed(unconstify(List *, primary_key), name) && !is_listed(def->keys, name)));
 }
 
+/* Which of the mapping's lookups fills the column, -1: none. */
+static int
+lookup_of(const EdwMappingDef *def, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, def->lookups)
+		if (strcmp(((EdwLookupDef *) lfirst(lc))->column, name) == 0)
+			return foreach_current_index(lc);
+	return -1;
+}
+
 static bool
 is_written(const EdwMappingDef *def, const List *primary_key, Form_pg_attribute att)
 {
@@ -166,6 +178,16 @@ is_written(const EdwMappingDef *def, const List *primary_key, Form_pg_attribute 
 
 	if (att->attisdropped || strncmp(name, "_edw_", 5) == 0)
 		return false;
+	if (def->inferred && strcmp(name, EDW_INFERRED_COLUMN) == 0)
+	{
+		if (column_expression(def, name) == NULL)
+			return false;
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column \"%s\" cannot be given by a mapping", name),
+				 errdetail("Lookups of the stream make members of the table, and it tells them."),
+				 errhint("Leave it out of columns.")));
+	}
 	if (is_of_version(def, primary_key, name))
 	{
 		if (column_expression(def, name) == NULL)
@@ -176,7 +198,7 @@ is_written(const EdwMappingDef *def, const List *primary_key, Form_pg_attribute 
 				 errdetail("It is the surrogate key, or tells when the version is valid."),
 				 errhint("Leave it out of columns.")));
 	}
-	if (is_listed(def->keys, name) || column_expression(def, name) != NULL)
+	if (is_listed(def->keys, name) || column_expression(def, name) != NULL || lookup_of(def, name) >= 0)
 	{
 		if (att->attgenerated == '\0')
 			return true;
@@ -205,8 +227,8 @@ qualified_operator(Oid operator)
 }
 
 /* The operators of the type's default order, which are those of its default index. */
-static void
-find_operators(EdwTargetColumn *column)
+void
+EdwFindOperators(EdwTargetColumn *column)
 {
 	TypeCacheEntry *entry = lookup_type_cache(column->type, TYPECACHE_EQ_OPR | TYPECACHE_BTREE_OPFAMILY);
 
@@ -229,6 +251,7 @@ describe_column(EdwTargetColumn *column, Form_pg_attribute att, const EdwMapping
 	column->attnum = att->attnum;
 	column->typmod = att->atttypmod;
 	column->type = getBaseTypeAndTypmod(att->atttypid, &column->typmod);
+	column->text_typmod = column->typmod;
 	column->collation = att->attcollation;
 	get_typlenbyval(column->type, &column->typlen, &column->typbyval);
 	column->always_identity = att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS;
@@ -237,7 +260,7 @@ describe_column(EdwTargetColumn *column, Form_pg_attribute att, const EdwMapping
 	{
 		column->key_kind = EdwKeyKindOf(att->atttypid);
 		EdwKeyTypeCheck(att->atttypid, att->attcollation, column->name);
-		find_operators(column);
+		EdwFindOperators(column);
 	}
 }
 
@@ -256,6 +279,24 @@ find_default(EdwTargetColumn *column, Relation rel, List *context)
 	column->dflt_expr = expression_planner((Expr *) dflt);
 }
 
+/*
+ * The field that an expression only gives another name, if nothing says of what type it is: then it is of the
+ * column's, as one of the column's own name would be.
+ */
+static const char *
+renamed_field(const EdwMappingDef *def, TupleDesc desc, const char *expression)
+{
+	char	   *field = expression ? EdwExpressionField(expression) : NULL;
+
+	if (field == NULL || declared_source_type(def, field) != NULL)
+		return NULL;
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped &&
+			strcmp(NameStr(TupleDescAttr(desc, i)->attname), field) == 0)
+			return NULL;
+	return field;
+}
+
 /* All columns that the mapping writes, and what they want of the event. */
 static void
 collect_columns(EdwTarget *target, Relation rel, EdwInputDesc *input)
@@ -265,31 +306,38 @@ collect_columns(EdwTarget *target, Relation rel, EdwInputDesc *input)
 	List	   *context = deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel));
 	List	   *primary_key = EdwPrimaryKeyColumns(rel);
 
-	target->columns = palloc0(Max(desc->natts, 1) * sizeof(EdwTargetColumn));
+	target->columns = palloc0((desc->natts + EdwLookupHiddenColumns(def) + 1) * sizeof(EdwTargetColumn));
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		EdwTargetColumn *column = &target->columns[target->ncolumns];
-		const char *expression;
+		const char *field;
 
 		if (!is_written(def, primary_key, att))
 			continue;
 		target->ncolumns++;
 		describe_column(column, att, def);
 		find_default(column, rel, context);
-		expression = column_expression(def, column->name);
-		if (expression == NULL)
-			column->input = want_field(input, def, column->name,
-									   column->type, column->typmod, column->is_key);
+		column->text = column_expression(def, column->name);
+		field = renamed_field(def, desc, column->text);
+		column->lookup = lookup_of(def, column->name);
+		if (column->lookup >= 0)
+			column->input = -1;
+		else if (column->text == NULL || field != NULL)
+		{
+			column->input = EdwWantField(input, def, field ? field : column->name,
+										 column->type, column->typmod, column->is_key);
+			column->text = NULL;
+		}
 		else
 		{
 			ListCell   *lc;
 
 			column->input = -1;
-			foreach(lc, EdwExpressionInputs(expression))
+			foreach(lc, EdwExpressionInputs(column->text))
 				column->inputs = bms_add_member(column->inputs,
-												want_expression_field(input, def, desc, lfirst(lc),
-																	  column->is_key));
+												EdwWantExpressionField(input, def, desc, lfirst(lc),
+																	   column->is_key));
 		}
 		if (column->type != NUMERICOID)
 			column->typmod = -1;
@@ -394,7 +442,7 @@ find_valid_time(EdwTarget *target, EdwInputDesc *input)
 	const char *name = target->def->scd2->valid_time;
 	EdwVersioned *versioned = target->versioned;
 
-	versioned->valid_time_input = want_field(input, target->def, name, versioned->time_type, -1, false);
+	versioned->valid_time_input = EdwWantField(input, target->def, name, versioned->time_type, -1, false);
 	for (int i = 0; i < target->ncolumns; i++)
 		if (strcmp(target->columns[i].name, name) == 0)
 			versioned->valid_time = i;
@@ -429,8 +477,27 @@ describe_versions(EdwTarget *target, Relation rel, EdwInputDesc *input)
 		versioned->tracked[column_index(target, lfirst(lc))] = true;
 }
 
+/* What the stream's lookups make of it as a dimension. */
+static void
+describe_dimension(EdwTarget *target, Relation rel, List *mappings)
+{
+	const EdwMappingDef *def = target->def;
+	ListCell   *lc;
+
+	target->level = EdwLookupLevel(mappings, def);
+	foreach(lc, def->unknown_member)
+	{
+		EdwColumnExpression *value = lfirst(lc);
+
+		if (is_listed(EdwPrimaryKeyColumns(rel), value->column))
+			target->unknown_member = psprintf("t.%s::pg_catalog.text OPERATOR(pg_catalog.<>) %s",
+											  quote_identifier(value->column),
+											  quote_literal_cstr(value->expression));
+	}
+}
+
 static EdwTarget *
-open_target(const EdwMappingDef *def, EdwInputDesc *input)
+open_target(const EdwMappingDef *def, EdwInputDesc *input, List *mappings)
 {
 	Relation	rel = try_table_open(def->target, RowExclusiveLock);
 	EdwTarget  *target = palloc0(sizeof(EdwTarget));
@@ -450,6 +517,8 @@ open_target(const EdwMappingDef *def, EdwInputDesc *input)
 												  RelationGetRelationName(rel));
 	target->rel_desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
 	collect_columns(target, rel, input);
+	describe_dimension(target, rel, mappings);
+	EdwLookupsOpen(target, input, mappings);
 	check_named_columns(target);
 	find_keys(target);
 	find_bounds(target, rel);
@@ -466,7 +535,7 @@ open_target(const EdwMappingDef *def, EdwInputDesc *input)
 		foreach(lc, EdwExpressionInputs(def->filter))
 			target->filter_inputs =
 				bms_add_member(target->filter_inputs,
-							   want_expression_field(input, def, RelationGetDescr(rel), lfirst(lc), false));
+							   EdwWantExpressionField(input, def, RelationGetDescr(rel), lfirst(lc), false));
 	}
 	table_close(rel, NoLock);
 	return target;
@@ -497,17 +566,13 @@ make_expressions(EdwRoute *route, EdwTarget *target)
 	for (int i = 0; i < target->ncolumns; i++)
 	{
 		EdwTargetColumn *column = &target->columns[i];
-		Form_pg_attribute att = TupleDescAttr(target->rel_desc, column->attnum - 1);
-		int32		typmod = att->atttypmod;
 
-		if (column->input >= 0)
+		if (column->text == NULL)
 			continue;
 		EdwWatchFunctions();
 		route->has_expressions = true;
-		getBaseTypeAndTypmod(att->atttypid, &typmod);
-		column->planned = EdwExpressionMake(column_expression(target->def, column->name),
-											input_row_type(&route->input, column->inputs),
-											column->type, typmod,
+		column->planned = EdwExpressionMake(column->text, input_row_type(&route->input, column->inputs),
+											column->type, column->text_typmod,
 											psprintf("column \"%s\"", column->name),
 											&column->inputs);
 	}
@@ -559,7 +624,7 @@ EdwRouteBuild(const char *topic, List *mappings)
 
 		if (!EdwMappingMatchesTopic(def, topic))
 			continue;
-		route->targets[route->ntargets++] = open_target(def, &route->input);
+		route->targets[route->ntargets++] = open_target(def, &route->input, mappings);
 
 		/* also where the key is the primary key: it need not be the source's */
 		route->input.want_old_key |= def->apply != EDW_APPLY_APPEND;
@@ -576,11 +641,11 @@ EdwRouteBuild(const char *topic, List *mappings)
 }
 
 EdwTarget *
-EdwTargetDescribe(const EdwMappingDef *def)
+EdwTargetDescribe(const EdwMappingDef *def, List *mappings)
 {
 	EdwInputDesc input = {0};
 	int			level = EdwPinSearchPath();
-	EdwTarget  *target = open_target(def, &input);
+	EdwTarget  *target = open_target(def, &input, mappings);
 
 	EdwUnpinSearchPath(level);
 	return target;

@@ -34,7 +34,11 @@ typedef struct EdwTargetColumn
 	Oid			collation;
 	int16		typlen;
 	bool		typbyval;
-	int			input;			/* index into the topic's input columns, -1: has an expression */
+	int			input;			/* index into the topic's input columns, -1: text says what it is */
+	const char *text;			/* expression over the input columns; NULL with input -1: see lookup */
+	int32		text_typmod;	/* what it is coerced to */
+	int			lookup;			/* index into lookups whose result it is, else -1 */
+	bool		source_time;	/* the event's time at its source, in type */
 	Expr	   *planned;		/* expression over the input columns, coerced to type, typmod */
 	ExprState  *expression;		/* the same, ready to run: see EdwRoutePrepare */
 	Bitmapset  *inputs;			/* the input columns that it depends on */
@@ -61,6 +65,26 @@ typedef struct EdwVersioned
 	bool		open_null;
 } EdwVersioned;
 
+/*
+ * How one column gets the surrogate key of a dimension's member. What the member is found by are columns of
+ * the target that are no column of the table (attnum 0): they are evaluated and folded like all
+ * others, and never written.
+ */
+typedef struct EdwLookup
+{
+	const EdwLookupDef *def;
+	int			column;			/* these are indexes into the target's columns */
+	int			nmatch;
+	int		   *match;			/* hidden columns, in the order of the dimension's columns in def->match */
+	int			as_of;			/* hidden column, -1: the dimension has no versions */
+	char	   *relation;		/* of the dimension: quoted, qualified */
+	char	   *key;			/* quoted */
+	char	  **match_quoted;	/* the dimension's columns */
+	const EdwMappingDef *dimension; /* its mapping in this stream, NULL: none */
+	Oid			time_type;		/* of valid_from, if there are versions */
+	Datum		unknown;		/* EDW_MISSING_UNKNOWN: the member's key */
+} EdwLookup;
+
 typedef struct EdwTarget
 {
 	const EdwMappingDef *def;
@@ -68,7 +92,11 @@ typedef struct EdwTarget
 	char	   *relation;		/* quoted, qualified */
 	TupleDesc	rel_desc;		/* as it was when the target was built */
 	int			ncolumns;
-	EdwTargetColumn *columns;	/* in attnum order */
+	EdwTargetColumn *columns;	/* in attnum order; then those that are not the table's */
+	int			nlookups;
+	EdwLookup  *lookups;
+	int			level;			/* dimensions are applied before what looks them up: lower ones first */
+	char	   *unknown_member; /* "t.key <> its key", NULL: there is none */
 	int			nkeys;
 	int		   *keys;			/* indexes into columns, in the order of def->keys */
 	Expr	   *planned_filter; /* NULL: none */
@@ -122,8 +150,23 @@ extern EdwRoute *EdwRouteBuild(const char *topic, List *mappings);
  */
 extern void EdwRoutePrepare(EdwRoute *route);
 
-/* One mapping's target by itself, without expressions: what statements are made from. */
-extern EdwTarget *EdwTargetDescribe(const EdwMappingDef *def);
+/*
+ * One mapping's target by itself, without expressions: what statements are made from. mappings: all of its
+ * stream.
+ */
+extern EdwTarget *EdwTargetDescribe(const EdwMappingDef *def, List *mappings);
+
+/*
+ * Inputs of a route: a field of the event in this type, or in the one that its mapping declares, its namesake in the
+ * table has, else text. Returns its index.
+ */
+extern int	EdwWantField(EdwInputDesc *input, const EdwMappingDef *def, const char *field,
+						 Oid type, int32 typmod, bool is_key);
+extern int	EdwWantExpressionField(EdwInputDesc *input, const EdwMappingDef *def, TupleDesc desc,
+								   const char *field, bool is_key);
+
+/* Find the operators of the column type's default order. */
+extern void EdwFindOperators(EdwTargetColumn *column);
 
 /* ERROR unless the table still looks as it did when the target was built. */
 extern void EdwTargetCheckFresh(EdwTarget *target);

@@ -94,9 +94,21 @@ read_sql(const EdwTarget *target)
 					 versioned->valid_from, versioned->valid_to);
 	for (int i = 0; i < target->ncolumns; i++)
 		appendStringInfo(&sql, ", t.%s", target->columns[i].quoted);
+	if (target->def->inferred)
+		appendStringInfoString(&sql, ", t." EDW_INFERRED_COLUMN);
 	appendStringInfo(&sql, "\nFROM " ROWS_RELATION " AS s JOIN %s AS t ON ", target->relation);
 	EdwAppendKeyMatch(&sql, target);
 	return sql.data;
+}
+
+/* A row that was made for facts that came before their member. */
+static void
+note_inferred(const EdwTarget *target, EdwHistory *history, const Datum *values)
+{
+	history->inferred = true;
+	history->inferred_from = EdwVersionTimeOf(target->versioned->time_type, values[4]);
+	ItemPointerCopy((ItemPointer) DatumGetPointer(values[1]), &history->inferred_address.tid);
+	history->inferred_address.tableoid = DatumGetObjectId(values[2]);
 }
 
 static void
@@ -117,6 +129,11 @@ note_version(EdwScd2 *scd2, HeapTuple tuple, TupleDesc desc)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("a row of table %s has no %s", target->relation, target->versioned->valid_from),
 				 errhint("Each version needs a beginning; -infinity is one.")));
+	if (target->def->inferred && nulls[3] && !nulls[natts - 1] && DatumGetBool(values[natts - 1]))
+	{
+		note_inferred(target, history, values);
+		return;
+	}
 	if (history->timeline.nstored == history->stored_size)
 	{
 		int			size = Max(2, 2 * history->stored_size);
@@ -138,8 +155,8 @@ note_version(EdwScd2 *scd2, HeapTuple tuple, TupleDesc desc)
 	v = history->timeline.nstored++;
 	version = &history->timeline.stored[v];
 	memset(version, 0, sizeof(*version));
-	version->from = EdwVersionTimeOf(target, values[4]);
-	version->to = nulls[5] ? EDW_TIMELINE_OPEN : EdwVersionTimeOf(target, values[5]);
+	version->from = EdwVersionTimeOf(target->versioned->time_type, values[4]);
+	version->to = nulls[5] ? EDW_TIMELINE_OPEN : EdwVersionTimeOf(target->versioned->time_type, values[5]);
 	version->values = values + 6;
 	version->nulls = nulls + 6;
 	ItemPointerCopy((ItemPointer) DatumGetPointer(values[1]), &history->addresses[v].tid);
@@ -203,6 +220,8 @@ update_sql(const EdwTarget *target)
 	for (int i = 0; i < target->ncolumns; i++)
 		if (!target->columns[i].is_key && !target->columns[i].always_identity)
 			appendStringInfo(&sql, "%s = s.%s, ", target->columns[i].quoted, target->columns[i].quoted);
+	if (target->def->inferred)
+		appendStringInfoString(&sql, EDW_INFERRED_COLUMN " = false, ");
 	appendStringInfoString(&sql, "_edw_seq = s._edw_seq\nFROM " ROWS_RELATION " AS s\n"
 						   "WHERE t.ctid OPERATOR(pg_catalog.=) s._edw_tid"
 						   " AND t.tableoid OPERATOR(pg_catalog.=) s._edw_table");
@@ -241,9 +260,23 @@ insert_sql(const EdwTarget *target)
 		appendStringInfo(&sql, "%s, ", versioned->current);
 		appendStringInfoString(&values, "s._edw_current, ");
 	}
+	if (target->def->inferred)
+	{
+		appendStringInfoString(&sql, EDW_INFERRED_COLUMN ", ");
+		appendStringInfoString(&values, "false, ");
+	}
 	appendStringInfo(&sql, "_edw_seq)%s\n\tSELECT %ss._edw_seq\n\tFROM " ROWS_RELATION " AS s",
 					 overriding ? "\n\tOVERRIDING SYSTEM VALUE" : "", values.data);
 	return sql.data;
+}
+
+/* The row that a version takes; NULL: a new one. */
+static EdwRowAddress *
+row_of(EdwHistory *history, const EdwTimelineVersion *version)
+{
+	if (version == history->filled)
+		return &history->inferred_address;
+	return version->stored >= 0 ? &history->addresses[version->stored] : NULL;
 }
 
 static void
@@ -251,18 +284,19 @@ put_version(Rows *rows, EdwScd2 *scd2, EdwHistory *history, const EdwTimelineVer
 {
 	const EdwTarget *target = rows->target;
 	const EdwTimelineEvent *opener = &history->timeline.events[version->opener];
+	EdwRowAddress *row = row_of(history, version);
 	bytea	   *seq;
 
 	memset(rows->nulls, false, rows->store.enr.md.tupdesc->natts);
 	set_value(rows, ROW_KEY, Int32GetDatum(0));
-	rows->nulls[ROW_TID] = rows->nulls[ROW_TABLE] = version->stored < 0;
-	if (version->stored >= 0)
+	rows->nulls[ROW_TID] = rows->nulls[ROW_TABLE] = row == NULL;
+	if (row != NULL)
 	{
-		rows->values[ROW_TID] = PointerGetDatum(&history->addresses[version->stored].tid);
-		rows->values[ROW_TABLE] = ObjectIdGetDatum(history->addresses[version->stored].tableoid);
+		rows->values[ROW_TID] = PointerGetDatum(&row->tid);
+		rows->values[ROW_TABLE] = ObjectIdGetDatum(row->tableoid);
 	}
-	set_value(rows, ROW_FROM, EdwVersionTimeDatum(target, version->from));
-	set_value(rows, ROW_TO, EdwVersionTimeDatum(target, version->to));
+	set_value(rows, ROW_FROM, EdwVersionTimeDatum(target->versioned->time_type, version->from));
+	set_value(rows, ROW_TO, EdwVersionTimeDatum(target->versioned->time_type, version->to));
 	rows->nulls[ROW_TO] = version->to == EDW_TIMELINE_OPEN && target->versioned->open_null;
 	set_value(rows, ROW_CURRENT, BoolGetDatum(version->to == EDW_TIMELINE_OPEN));
 	seq = EdwBatchAlloc(scd2->batch, VARHDRSZ + opener->position_len);
@@ -332,7 +366,7 @@ write_versions(EdwScd2 *scd2, bool stored, bool open, const char *sql)
 		{
 			const EdwTimelineVersion *version = &history->timeline.versions[v];
 
-			if (version->changed && (version->stored >= 0) == stored &&
+			if (version->changed && (row_of(history, version) != NULL) == stored &&
 				(!stored || (version->to == EDW_TIMELINE_OPEN) == open))
 				put_version(&rows, scd2, history, version);
 		}
@@ -362,6 +396,8 @@ append_truncated(StringInfo sql, const EdwTarget *target)
 	appendStringInfo(sql, "(t._edw_seq OPERATOR(pg_catalog.<) $1 OR t._edw_seq IS NULL) AND t.%s %s",
 					 target->versioned->valid_to,
 					 target->versioned->open_null ? "IS NULL" : "OPERATOR(pg_catalog.=) 'infinity'");
+	if (target->unknown_member)
+		appendStringInfo(sql, " AND %s", target->unknown_member);
 }
 
 static uint64
@@ -375,7 +411,7 @@ run_truncate(EdwScd2 *scd2, const char *sql, EdwPositionBytes barrier, int64 at)
 	SET_VARSIZE(position, VARHDRSZ + barrier.len);
 	memcpy(VARDATA(position), barrier.bytes, barrier.len);
 	values[0] = PointerGetDatum(position);
-	values[1] = EdwVersionTimeDatum(target, at);
+	values[1] = EdwVersionTimeDatum(target->versioned->time_type, at);
 	SPI_execute_with_args(sql, 2, types, values, NULL, false, 0);
 	return SPI_processed;
 }

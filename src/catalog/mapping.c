@@ -10,6 +10,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/mapping.h"
+#include "catalog/mapping_unknown.h"
 #include "catalog/options.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
@@ -31,13 +32,13 @@ const char *const EdwOnSchemaChangeNames[] = {"fail", "ignore", NULL};
 enum
 {
 	COL_MAPPING_ID = 1, COL_STREAM, COL_TARGET, COL_TARGET_NAME, COL_TOPIC, COL_KEYS,
-	COL_COLUMNS, COL_APPLY, COL_FILTER, COL_SEQUENCE, COL_ON_DELETE, COL_ON_TRUNCATE,
+	COL_COLUMNS, COL_APPLY, COL_LOOKUPS, COL_FILTER, COL_SEQUENCE, COL_ON_DELETE, COL_ON_TRUNCATE,
 	COL_ON_SCHEMA_CHANGE, COL_OPTIONS, COL_BARRIER, COL_KNOWN_FIELDS
 };
 
 static const char mappings_query[] =
 "SELECT mapping_id, stream, target::pg_catalog.oid, target_name, topic, keys,"
-" columns, apply, filter, sequence, on_delete, on_truncate,"
+" columns, apply, lookups, filter, sequence, on_delete, on_truncate,"
 " on_schema_change, options, barrier, known_fields"
 " FROM edw_stream.mapping WHERE stream OPERATOR(pg_catalog.=) $1"
 " ORDER BY mapping_id";
@@ -162,7 +163,7 @@ check_target_exists(HeapTuple tuple, bool missing_ok)
 
 /* a row of mappings_query, in the current context */
 static EdwMappingDef *
-mapping_from_tuple(HeapTuple tuple)
+mapping_from_tuple(HeapTuple tuple, bool missing_ok)
 {
 	TupleDesc	desc = SPI_tuptable->tupdesc;
 	EdwMappingDef *def = palloc0(sizeof(EdwMappingDef));
@@ -191,6 +192,9 @@ mapping_from_tuple(HeapTuple tuple)
 	def->source_types = EdwSourceTypesParse(DatumGetJsonbP(datum));
 	if (def->apply == EDW_APPLY_SCD2)
 		def->scd2 = EdwScd2OptionsParse(DatumGetJsonbP(datum));
+	def->unknown_member = EdwUnknownMemberParse(DatumGetJsonbP(datum));
+	datum = SPI_getbinval(tuple, desc, COL_LOOKUPS, &isnull);
+	def->lookups = EdwLookupsParse(DatumGetJsonbP(datum), missing_ok);
 	datum = SPI_getbinval(tuple, desc, COL_BARRIER, &isnull);
 	if (!isnull)
 	{
@@ -213,6 +217,7 @@ load_mappings(const char *stream, bool skip_dropped)
 	MemoryContext caller = CurrentMemoryContext;
 	EdwCatalogAccess access;
 	List	   *mappings = NIL;
+	ListCell   *lc;
 	Oid			type = TEXTOID;
 	Datum		arg = CStringGetTextDatum(stream);
 
@@ -226,11 +231,14 @@ load_mappings(const char *stream, bool skip_dropped)
 		HeapTuple	tuple = SPI_tuptable->vals[i];
 
 		if (check_target_exists(tuple, skip_dropped))
-			mappings = lappend(mappings, mapping_from_tuple(tuple));
+			mappings = lappend(mappings, mapping_from_tuple(tuple, skip_dropped));
 	}
 	SPI_finish();
 	EdwCatalogEnd(&access);
 	MemoryContextSwitchTo(caller);
+	foreach(lc, mappings)
+		((EdwMappingDef *) lfirst(lc))->inferred =
+			EdwIsInferredInto(mappings, ((EdwMappingDef *) lfirst(lc))->target);
 	return mappings;
 }
 

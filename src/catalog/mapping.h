@@ -9,6 +9,7 @@
 #ifndef EDW_CATALOG_MAPPING_H
 #define EDW_CATALOG_MAPPING_H
 
+#include "catalog/mapping_lookup.h"
 #include "catalog/mapping_scd2.h"
 
 typedef enum EdwApplyMode { EDW_APPLY_UPSERT, EDW_APPLY_APPEND, EDW_APPLY_SCD2 } EdwApplyMode;
@@ -54,6 +55,9 @@ typedef struct EdwMappingDef
 	EdwOnSchemaChange on_schema_change;
 	List	   *source_types;	/* EdwSourceType * */
 	EdwScd2Def *scd2;			/* NULL unless apply is scd2 */
+	List	   *lookups;		/* EdwLookupDef * */
+	bool		inferred;		/* a lookup of the stream's makes members of the target */
+	List	   *unknown_member; /* EdwColumnExpression *, whose expressions are values; NIL: none */
 	uint8	   *barrier;		/* position of the last applied truncate, with epoch */
 	int			barrier_len;	/* 0: none */
 	List	   *known_fields;	/* char *: unmapped fields that were accepted */

@@ -13,6 +13,7 @@
 #include "apply/target.h"
 #include "catalog/mapping.h"
 #include "catalog/mapping_target.h"
+#include "catalog/mapping_unknown.h"
 #include "catalog/options.h"
 #include "catalog/pg_type.h"
 #include "catalog/stream.h"
@@ -89,15 +90,7 @@ lookups_argument(FunctionCallInfo fcinfo)
 	Jsonb	   *lookups = PG_ARGISNULL(ARG_LOOKUPS) ? jsonb_from_text("{}") :
 	PG_GETARG_JSONB_P(ARG_LOOKUPS);
 
-	if (!JB_ROOT_IS_OBJECT(lookups))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("lookups must be a JSON object")));
-	if (JB_ROOT_COUNT(lookups) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("lookups are not supported by this version"),
-				 errhint("Leave out lookups; join the dimension in a view.")));
+	(void) EdwLookupsParse(lookups, false);
 	return lookups;
 }
 
@@ -134,6 +127,8 @@ options_argument(FunctionCallInfo fcinfo, EdwApplyMode apply)
 	if (PG_ARGISNULL(ARG_OPTIONS))
 		return jsonb_from_text("{}");
 	options = PG_GETARG_JSONB_P(ARG_OPTIONS);
+	if (apply != EDW_APPLY_APPEND)
+		names[n++] = EDW_UNKNOWN_OPTION;
 	for (int i = 0; apply == EDW_APPLY_SCD2 && EdwScd2OptionNames[i] != NULL; i++)
 		names[n++] = EdwScd2OptionNames[i];
 	EdwCheckOptionNames(options, names, n, "mapping option");
@@ -244,41 +239,6 @@ topic_argument(FunctionCallInfo fcinfo, const EdwStreamDef *stream, const char *
 			 EdwHintNames(topic, names, n)));
 }
 
-/*
- * Error context while an expression is parsed: the position is one in the
- * expression, not in the caller's statement.
- */
-static void
-expression_context(void *arg)
-{
-	EdwColumnExpression *entry = arg;
-	int			position = geterrposition();
-
-	if (position > 0)
-	{
-		errposition(0);
-		internalerrposition(position);
-		internalerrquery(entry->expression);
-	}
-	if (entry->column != NULL)
-		errcontext("expression for column \"%s\"", entry->column);
-	else
-		errcontext("expression for filter");
-}
-
-static void
-check_expression(EdwColumnExpression *entry)
-{
-	ErrorContextCallback callback;
-
-	callback.callback = expression_context;
-	callback.arg = entry;
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
-	(void) EdwExpressionInputs(entry->expression);
-	error_context_stack = callback.previous;
-}
-
 static Jsonb *
 columns_argument(FunctionCallInfo fcinfo, Relation rel)
 {
@@ -293,7 +253,7 @@ columns_argument(FunctionCallInfo fcinfo, Relation rel)
 		EdwColumnExpression *entry = lfirst(lc);
 
 		EdwMappingTargetCheckColumn(rel, entry->column);
-		check_expression(entry);
+		EdwCheckExpression(entry->expression, psprintf("column \"%s\"", entry->column));
 	}
 	return columns;
 }
@@ -301,12 +261,11 @@ columns_argument(FunctionCallInfo fcinfo, Relation rel)
 static char *
 filter_argument(FunctionCallInfo fcinfo)
 {
-	EdwColumnExpression entry = {0};
+	char	   *filter = text_argument(fcinfo, ARG_FILTER);
 
-	entry.expression = text_argument(fcinfo, ARG_FILTER);
-	if (entry.expression != NULL)
-		check_expression(&entry);
-	return entry.expression;
+	if (filter != NULL)
+		EdwCheckExpression(filter, "filter");
+	return filter;
 }
 
 static List *
@@ -339,6 +298,11 @@ check_combinations(const NewMapping *mapping)
 				 errmsg("on_delete => 'soft' needs apply => 'upsert'"),
 				 errdetail("With scd2 a delete closes the current version, and no row goes."),
 				 errhint("Leave out on_delete.")));
+	if (mapping->apply == EDW_APPLY_SCD2 && JB_ROOT_COUNT(mapping->lookups) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("lookups are for facts, not for a table of versions"),
+				 errhint("Keep the natural key in the dimension, and join in a view.")));
 	if (mapping->apply == EDW_APPLY_SCD2 && mapping->on_truncate == EDW_TRUNCATE_APPLY &&
 		EdwScd2OptionsParse(mapping->options)->valid_time != NULL)
 		ereport(ERROR,
@@ -470,6 +434,16 @@ try_route(const NewMapping *mapping)
 	SetUserIdAndSecContext(user, security);
 }
 
+/* When the table has all its columns, and before another mapping's lookup can ask for it. */
+static void
+insert_unknown_member(const NewMapping *mapping)
+{
+	Relation	rel = relation_open(mapping->target, NoLock);
+
+	EdwUnknownMemberInsert(rel, EdwUnknownMemberParse(mapping->options));
+	relation_close(rel, NoLock);
+}
+
 static void
 check_new_mapping(FunctionCallInfo fcinfo, NewMapping *mapping)
 {
@@ -497,6 +471,10 @@ check_new_mapping(FunctionCallInfo fcinfo, NewMapping *mapping)
 		EdwScd2CheckTarget(rel, EdwScd2OptionsParse(mapping->options), mapping->keys);
 	mapping->columns = columns_argument(fcinfo, rel);
 	mapping->filter = filter_argument(fcinfo);
+	mapping->lookups = EdwLookupsCheck(mapping->lookups, rel, mapping->keys, mapping->columns,
+									   mapping->stream->owner, mapping->stream->name,
+									   EdwMappingLoadExisting(mapping->stream->name));
+	mapping->options = EdwUnknownMemberComplete(mapping->options, rel, mapping->keys, mapping->apply);
 	/* the lock stays: ALTER TABLE wants no open reference */
 	relation_close(rel, NoLock);
 }
@@ -517,6 +495,7 @@ edw_stream_map_table(PG_FUNCTION_ARGS)
 	check_new_mapping(fcinfo, &mapping);
 
 	EdwMappingTargetAddColumns(mapping.target, mapping.on_delete == EDW_DELETE_SOFT);
+	insert_unknown_member(&mapping);
 	replace_dropped(&mapping);
 	insert_mapping(&mapping);
 	try_route(&mapping);

@@ -190,9 +190,8 @@ column_names(Relation rel, int *n)
 	return names;
 }
 
-/* the column's number; ERROR with the nearest name when there is none */
-static AttrNumber
-require_column(Relation rel, const char *column)
+AttrNumber
+EdwRequireColumn(Relation rel, const char *column)
 {
 	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), column);
 	const char **names;
@@ -218,7 +217,7 @@ EdwMappingTargetCheckColumn(Relation rel, const char *column)
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("column \"%s\" is written by the extension itself", column),
 				 errhint("Leave it out.")));
-	attr = TupleDescAttr(RelationGetDescr(rel), require_column(rel, column) - 1);
+	attr = TupleDescAttr(RelationGetDescr(rel), EdwRequireColumn(rel, column) - 1);
 	if (attr->attgenerated)
 		ereport(ERROR,
 				(errcode(ERRCODE_GENERATED_ALWAYS),
@@ -241,7 +240,7 @@ EdwMappingTargetCheckColumn(Relation rel, const char *column)
 static AttrNumber
 check_key_column(Relation rel, const char *column)
 {
-	AttrNumber	attnum = require_column(rel, column);
+	AttrNumber	attnum = EdwRequireColumn(rel, column);
 	Form_pg_attribute attr = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
 
 	if (attr->attidentity != ATTRIBUTE_IDENTITY_ALWAYS)
@@ -271,19 +270,27 @@ index_is_over(Oid indexid, Bitmapset *attnums)
 	return result;
 }
 
+bool
+EdwHasUniqueIndex(Relation rel, Bitmapset *attnums)
+{
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(rel))
+	{
+		if (index_is_over(lfirst_oid(lc), attnums))
+			return true;
+	}
+	return false;
+}
+
 static void
 require_unique_index(Relation rel, List *keys, Bitmapset *attnums)
 {
-	List	   *indexes = RelationGetIndexList(rel);
 	StringInfoData columns;
 	ListCell   *lc;
 
-	foreach(lc, indexes)
-	{
-		if (index_is_over(lfirst_oid(lc), attnums))
-			return;
-	}
-
+	if (EdwHasUniqueIndex(rel, attnums))
+		return;
 	initStringInfo(&columns);
 	foreach(lc, keys)
 		appendStringInfo(&columns, "%s%s", columns.len > 0 ? ", " : "",

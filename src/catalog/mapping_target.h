@@ -23,6 +23,12 @@ extern Relation EdwMappingTargetOpen(Oid relid, const EdwStreamDef *stream,
 /* Add the extension's own columns as far as they are missing; ERROR if one has another type. */
 extern void EdwMappingTargetAddColumns(Oid relid, bool soft_delete);
 
+/* The column's number; ERROR with the nearest name when there is none. */
+extern AttrNumber EdwRequireColumn(Relation rel, const char *column);
+
+/* Is there a whole, valid unique index over exactly these columns? */
+extern bool EdwHasUniqueIndex(Relation rel, Bitmapset *attnums);
+
 /* ERROR unless a mapping may write the column; nearest name as a hint */
 extern void EdwMappingTargetCheckColumn(Relation rel, const char *column);
 

@@ -1,0 +1,204 @@
+/*
+ * lookup.c
+ *		Fills in the lookup columns of a batch's rows (see lookup.h).
+ *
+ * Runs after folding, when it is known which rows will be written, and after the dimensions have
+ * been applied (apply.c), so that a fact sees the members of its own batch.
+ */
+#include "postgres.h"
+
+#include "apply/lookup.h"
+#include "lib/stringinfo.h"
+#include "utils/lsyscache.h"
+
+uint8
+EdwLookupsNotePresence(const EdwTarget *target, EdwFoldChange *c)
+{
+	uint8		all = EDW_PRESENT;
+
+	for (int l = 0; l < target->nlookups; l++)
+	{
+		const EdwLookup *lookup = &target->lookups[l];
+		uint8		presence = lookup->as_of >= 0 ? c->presence[lookup->as_of] : EDW_PRESENT;
+
+		for (int i = 0; i < lookup->nmatch; i++)
+			if (presence != EDW_UNAVAILABLE && c->presence[lookup->match[i]] != EDW_PRESENT)
+				presence = c->presence[lookup->match[i]];
+		c->presence[lookup->column] = presence;
+		all |= presence;
+	}
+	return all;
+}
+
+/*
+ * Missing members
+ */
+
+/* the natural key as text: "customer_id = 7" */
+static char *
+describe_member(const EdwTarget *target, const EdwLookup *lookup, const EdwMember *member)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < lookup->nmatch; i++)
+	{
+		Oid			output;
+		bool		varlena;
+
+		getTypeOutputInfo(target->columns[lookup->match[i]].type, &output, &varlena);
+		appendStringInfo(&text, "%s%s = %s", i == 0 ? "" : ", ", lookup->match_quoted[i],
+						 OidOutputFunctionCall(output, member->match[i]));
+	}
+	return text.data;
+}
+
+static void
+reject_message(EdwBatch *batch, EdwBatchTarget *bt, const EdwEntry *entry, int message,
+			   const EdwLookup *lookup, const EdwMember *member)
+{
+	bt->outcomes[EDW_OUTCOME_REJECTED]++;
+	EdwBatchReject(batch, bt, entry->key_len > 0 ? entry : NULL, message, "member_missing",
+				   ERRCODE_FOREIGN_KEY_VIOLATION,
+				   psprintf("dimension %s has no member with %s", lookup->relation,
+							describe_member(bt->target, lookup, member)));
+}
+
+/* Put a row aside, with all the messages that it was made from. */
+static void
+reject_row(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry *entry, const EdwLookup *lookup,
+		   const EdwMember *member)
+{
+	if (!entry->replay)
+	{
+		for (EdwMessageList *item = entry->folded; item != NULL; item = item->next)
+		{
+			bt->outcomes[EDW_OUTCOME_FOLDED]--;
+			reject_message(batch, bt, entry, item->message, lookup, member);
+		}
+		if (entry->live.counted)
+			reject_message(batch, bt, entry, entry->live.message, lookup, member);
+		return;
+	}
+
+	/* resolve.c has counted what each of them did */
+	for (EdwFoldChange *c = &entry->live; c != NULL; c = c->next)
+	{
+		if (c->op != 'u' || !c->counted ||
+			(c->outcome != EDW_OUTCOME_INSERTED && c->outcome != EDW_OUTCOME_UPDATED &&
+			 c->outcome != EDW_OUTCOME_FOLDED))
+			continue;
+		bt->outcomes[c->outcome]--;
+		reject_message(batch, bt, entry, c->message, lookup, member);
+	}
+}
+
+/* What a row gets whose member is missing; false: it is to be put aside. */
+static bool
+settle_missing(const EdwLookup *lookup, Datum *value, bool *isnull)
+{
+	*value = lookup->unknown;
+	*isnull = lookup->def->missing != EDW_MISSING_UNKNOWN;
+	return lookup->def->missing == EDW_MISSING_UNKNOWN || lookup->def->missing == EDW_MISSING_NULL;
+}
+
+/*
+ * Filling in
+ */
+
+static bool
+is_wanted(const EdwLookup *lookup, const EdwFoldChange *c)
+{
+	return c->op == 'u' && c->presence[lookup->column] == EDW_PRESENT;
+}
+
+static EdwMembers *
+collect_members(EdwBatch *batch, EdwBatchTarget *bt, const EdwLookup *lookup,
+				EdwFoldChange **changes, int nrows, const bool *rejected, EdwMember **of_row)
+{
+	EdwMembers *members = EdwMembersCreate(batch, bt->target, lookup, nrows / 4);
+
+	for (int r = 0; r < nrows; r++)
+		of_row[r] = !rejected[r] && is_wanted(lookup, changes[r]) ? EdwMembersFind(members, changes[r]) : NULL;
+	return members;
+}
+
+static bool
+is_any_missing(const EdwMembers *members)
+{
+	for (int i = 0; i < members->nmembers; i++)
+		if (!members->members[i]->found)
+			return true;
+	return false;
+}
+
+/* One lookup's column; false: run again alone. */
+static bool
+fill_column(EdwBatch *batch, EdwBatchTarget *bt, const EdwLookup *lookup, EdwEntry **rows,
+			EdwFoldChange **changes, int nrows, bool *rejected, bool alone)
+{
+	EdwMember **of_row = EdwBatchAlloc(batch, Max(nrows, 1) * sizeof(EdwMember *));
+	EdwMembers *members = collect_members(batch, bt, lookup, changes, nrows, rejected, of_row);
+
+	EdwMembersLookUp(members);
+	if (lookup->def->missing == EDW_MISSING_INFER && is_any_missing(members))
+	{
+		/* without versions the unique index tells who made the member */
+		if (lookup->as_of >= 0 && !alone)
+			return false;
+		EdwMembersInfer(members);
+	}
+	for (int r = 0; r < nrows; r++)
+	{
+		Datum	   *value = &changes[r]->values[lookup->column];
+		bool	   *isnull = &changes[r]->nulls[lookup->column];
+
+		if (!is_wanted(lookup, changes[r]) || rejected[r])
+			continue;
+		if (of_row[r] == NULL)
+			(void) settle_missing(lookup, value, isnull);
+		else if (of_row[r]->found)
+		{
+			*value = of_row[r]->surrogate;
+			*isnull = of_row[r]->isnull;
+		}
+		else if (!settle_missing(lookup, value, isnull))
+		{
+			reject_row(batch, bt, rows[r], lookup, of_row[r]);
+			rejected[r] = true;
+		}
+	}
+	return true;
+}
+
+int
+EdwLookupsFill(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry **rows, EdwFoldChange **changes,
+			   int nrows, bool alone, bool *need_alone)
+{
+	bool	   *rejected = EdwBatchAlloc(batch, Max(nrows, 1) * sizeof(bool));
+	int			left = 0;
+
+	memset(rejected, false, nrows * sizeof(bool));
+
+	/* those that infer come last: no member is made for a row that is put aside */
+	for (int infers = 0; infers <= 1; infers++)
+		for (int l = 0; l < bt->target->nlookups; l++)
+		{
+			const EdwLookup *lookup = &bt->target->lookups[l];
+
+			if ((lookup->def->missing == EDW_MISSING_INFER) == infers &&
+				!fill_column(batch, bt, lookup, rows, changes, nrows, rejected, alone))
+			{
+				*need_alone = true;
+				return 0;
+			}
+		}
+	for (int r = 0; r < nrows; r++)
+	{
+		if (rejected[r])
+			continue;
+		rows[left] = rows[r];
+		changes[left++] = changes[r];
+	}
+	return left;
+}
