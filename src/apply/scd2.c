@@ -13,7 +13,7 @@
 #include "postgres.h"
 
 #include "apply/apply.h"
-#include "apply/scd2.h"
+#include "apply/repoint.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
@@ -481,6 +481,7 @@ EdwScd2Apply(EdwBatch *batch, EdwBatchTarget *bt)
 		for (int h = 0; h < scd2->nhistories; h++)
 			merge_history(scd2, &scd2->histories[h]);
 		EdwVersionsWrite(scd2);
+		EdwRepoint(scd2);
 		EdwPointsWrite(scd2);
 	}
 	for (EdwTruncate *truncate = bt->truncated_at; truncate != NULL; truncate = truncate->next)

@@ -19,6 +19,8 @@ typedef struct EdwRowAddress
 {
 	ItemPointerData tid;
 	Oid			tableoid;
+	const Datum *keys;			/* by which the target's referrers know it */
+	const bool *key_nulls;
 } EdwRowAddress;
 
 /* a key of the batch, with all that is known of it */

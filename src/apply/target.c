@@ -16,6 +16,7 @@
 #include "access/table.h"
 #include "access/tupdesc.h"
 #include "apply/lookup.h"
+#include "apply/repoint.h"
 #include "catalog/partition.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
@@ -527,7 +528,10 @@ open_target(const EdwMappingDef *def, EdwInputDesc *input, List *mappings)
 	if (def->on_delete == EDW_DELETE_SOFT)
 		target->deleted_attnum = own_column(target, "_edw_deleted");
 	if (def->scd2)
+	{
 		describe_versions(target, rel, input);
+		EdwReferrersFind(target, mappings);
+	}
 	if (def->filter)
 	{
 		ListCell   *lc;

@@ -96,6 +96,8 @@ typedef struct EdwTarget
 	int			nlookups;
 	EdwLookup  *lookups;
 	int			level;			/* dimensions are applied before what looks them up: lower ones first */
+	int			nreferrers;		/* facts that refer to its versions: see repoint.h */
+	struct EdwReferrer *referrers;
 	char	   *unknown_member; /* "t.key <> its key", NULL: there is none */
 	int			nkeys;
 	int		   *keys;			/* indexes into columns, in the order of def->keys */

@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "apply/key.h"
 #include "apply/merge_sql.h"
+#include "apply/repoint.h"
 #include "apply/scd2.h"
 #include "apply/store.h"
 #include "catalog/pg_type.h"
@@ -94,6 +95,8 @@ read_sql(const EdwTarget *target)
 					 versioned->valid_from, versioned->valid_to);
 	for (int i = 0; i < target->ncolumns; i++)
 		appendStringInfo(&sql, ", t.%s", target->columns[i].quoted);
+	for (int r = 0; r < target->nreferrers; r++)
+		appendStringInfo(&sql, ", t.%s", target->referrers[r].key);
 	if (target->def->inferred)
 		appendStringInfoString(&sql, ", t." EDW_INFERRED_COLUMN);
 	appendStringInfo(&sql, "\nFROM " ROWS_RELATION " AS s JOIN %s AS t ON ", target->relation);
@@ -161,6 +164,8 @@ note_version(EdwScd2 *scd2, HeapTuple tuple, TupleDesc desc)
 	version->nulls = nulls + 6;
 	ItemPointerCopy((ItemPointer) DatumGetPointer(values[1]), &history->addresses[v].tid);
 	history->addresses[v].tableoid = DatumGetObjectId(values[2]);
+	history->addresses[v].keys = values + 6 + target->ncolumns;
+	history->addresses[v].key_nulls = nulls + 6 + target->ncolumns;
 	history->openers[v] = (EdwPositionBytes) {NULL, 0};
 	if (!nulls[3])
 	{
@@ -498,8 +503,22 @@ EdwVersionsTruncate(EdwScd2 *scd2, EdwPositionBytes barrier, int64 at)
 char *
 EdwVersionsExplain(const EdwTarget *target)
 {
-	return psprintf("-- the versions of a batch's keys:\n%s;\n\n"
-					"-- versions that end, and columns that make no version:\n%s;\n\n"
-					"-- versions that begin:\n%s",
-					read_sql(target), update_sql(target), insert_sql(target));
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfo(&text, "-- the versions of a batch's keys:\n%s;\n\n"
+					 "-- versions that end, and columns that make no version:\n%s;\n\n"
+					 "-- versions that begin:\n%s",
+					 read_sql(target), update_sql(target), insert_sql(target));
+	for (int r = 0; r < target->nreferrers; r++)
+	{
+		const EdwReferrer *referrer = &target->referrers[r];
+
+		appendStringInfo(&text, ";\n\n-- facts in %s of versions that are gone:\n%s",
+						 referrer->relation, EdwRepointDroppedSql(target, referrer));
+		if (referrer->as_of)
+			appendStringInfo(&text, ";\n\n-- facts in %s whose time is now in another version:\n%s",
+							 referrer->relation, EdwRepointSql(target, referrer));
+	}
+	return text.data;
 }

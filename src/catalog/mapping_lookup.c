@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "apply/expression.h"
 #include "catalog/mapping.h"
 #include "catalog/mapping_lookup.h"
 #include "catalog/namespace.h"
@@ -146,6 +147,25 @@ EdwLookupLevel(List *mappings, const EdwMappingDef *def)
 		level = Max(level, below + 1);
 	}
 	return level;
+}
+
+char *
+EdwLookupTimeColumn(List *columns, bool has_columns, const char *as_of)
+{
+	const char *wanted = as_of ? as_of : "$source_ts";
+	char	   *field = as_of ? EdwExpressionField(as_of) : NULL;
+	ListCell   *lc;
+
+	foreach(lc, columns)
+	{
+		EdwColumnExpression *entry = lfirst(lc);
+
+		if (strcmp(entry->expression, wanted) == 0)
+			return entry->column;
+		if (field != NULL && strcmp(entry->column, field) == 0)
+			field = NULL;		/* another value has its name */
+	}
+	return has_columns ? NULL : field;
 }
 
 bool

@@ -62,6 +62,12 @@ extern const struct EdwMappingDef *EdwMappingOfTarget(List *mappings, Oid target
 /* How many dimensions, one looking up the other, are below a mapping: 0 without lookups. */
 extern int	EdwLookupLevel(List *mappings, const struct EdwMappingDef *def);
 
+/*
+ * The column of a mapping's target that holds the time of a lookup: the one whose expression as_of is, or that is
+ * taken from the field of that name. NULL: there is none. as_of NULL: the event's time at the source.
+ */
+extern char *EdwLookupTimeColumn(List *columns, bool has_columns, const char *as_of);
+
 /* Does a mapping make members of this table? */
 extern bool EdwIsInferredInto(List *mappings, Oid target);
 

@@ -317,6 +317,48 @@ check_unknown(Check *check)
 	SPI_finish();
 }
 
+/* Facts are found again by the key they have, and their time tells which version they belong to. */
+static void
+check_repoint(Check *check, bool has_columns)
+{
+	const EdwLookupDef *lookup = check->lookup;
+	char	   *column = EdwLookupTimeColumn(check->columns, has_columns, lookup->as_of);
+	Form_pg_attribute from;
+	Form_pg_attribute at;
+
+	if (check->mapping->scd2 == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"repoint\" of column \"%s\" is for a dimension with versions", lookup->column),
+				 errdetail("Dimension %s has one row for each member.", lookup->dimension_name),
+				 errhint("Leave it out.")));
+	if (column == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"repoint\" of column \"%s\" needs a column with the time of the facts", lookup->column),
+				 errdetail("A version that comes late concerns the facts of its time."),
+				 errhint("Give a column the expression %s.", lookup->as_of ? lookup->as_of : "$source_ts")));
+	from = find_attribute(check->dimension, check->mapping->scd2->valid_from);
+	at = find_attribute(check->rel, column);
+	if (getBaseType(at->atttypid) != from->atttypid)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" is of type %s, but \"%s\" of dimension %s is of type %s",
+						column, format_type_be(at->atttypid), check->mapping->scd2->valid_from,
+						lookup->dimension_name, format_type_be(from->atttypid)),
+				 errhint("\"repoint\" compares them: make them of one type.")));
+	if (!EdwHasIndexOn(check->rel, list_make1(pstrdup(lookup->column))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("table \"%s\" has no index that begins with column \"%s\"",
+						RelationGetRelationName(check->rel), lookup->column),
+				 errdetail("The facts of a member are found by it."),
+				 errhint("CREATE INDEX ON %s (%s, %s);",
+						 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(check->rel)),
+													RelationGetRelationName(check->rel)),
+						 quote_identifier(lookup->column), quote_identifier(column))));
+}
+
 static bool
 reaches(List *mappings, Oid from, Oid target)
 {
@@ -339,7 +381,7 @@ reaches(List *mappings, Oid from, Oid target)
 }
 
 static void
-check_dimension(Check *check, Oid owner, const char *stream, List *mappings)
+check_dimension(Check *check, Oid owner, const char *stream, List *mappings, bool has_columns)
 {
 	EdwLookupDef *lookup = check->lookup;
 	char		relkind = check->dimension->rd_rel->relkind;
@@ -368,6 +410,8 @@ check_dimension(Check *check, Oid owner, const char *stream, List *mappings)
 		check_infer(check);
 	if (lookup->missing == EDW_MISSING_UNKNOWN)
 		check_unknown(check);
+	if (lookup->repoint)
+		check_repoint(check, has_columns);
 }
 
 /*
@@ -432,7 +476,7 @@ EdwLookupsCheck(Jsonb *given, Relation rel, List *keys, Jsonb *columns, Oid owne
 		check.mapping = EdwMappingOfTarget(mappings, check.lookup->dimension);
 		check.dimension = relation_open(check.lookup->dimension, AccessShareLock);
 		check_column(&check, keys);
-		check_dimension(&check, owner, stream, mappings);
+		check_dimension(&check, owner, stream, mappings, columns != NULL);
 		relation_close(check.dimension, NoLock);
 		if (stored.len > 1)
 			appendStringInfoString(&stored, ", ");

@@ -269,15 +269,25 @@ begins_with(Oid indexid, Oid relid, List *keys)
 	return result;
 }
 
+bool
+EdwHasIndexOn(Relation rel, List *columns)
+{
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(rel))
+		if (begins_with(lfirst_oid(lc), RelationGetRelid(rel), columns))
+			return true;
+	return false;
+}
+
 static void
 check_index(Relation rel, const EdwScd2Def *def, List *keys)
 {
 	StringInfoData columns;
 	ListCell   *lc;
 
-	foreach(lc, RelationGetIndexList(rel))
-		if (begins_with(lfirst_oid(lc), RelationGetRelid(rel), keys))
-			return;
+	if (EdwHasIndexOn(rel, keys))
+		return;
 
 	initStringInfo(&columns);
 	foreach(lc, keys)

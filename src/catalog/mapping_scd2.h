@@ -32,6 +32,9 @@ extern EdwScd2Def *EdwScd2OptionsParse(Jsonb *options);
  */
 extern void EdwScd2CheckTarget(Relation rel, const EdwScd2Def *def, List *keys);
 
+/* Is there a whole index that begins with these columns (char *), in any order? */
+extern bool EdwHasIndexOn(Relation rel, List *columns);
+
 /* The columns of the primary key (char *), NIL: none. */
 extern List *EdwPrimaryKeyColumns(Relation rel);
 
