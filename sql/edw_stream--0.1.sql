@@ -103,6 +103,7 @@ CREATE TABLE edw_stream.table_stat (
 	folded bigint NOT NULL DEFAULT 0,
 	filtered bigint NOT NULL DEFAULT 0,
 	dead bigint NOT NULL DEFAULT 0,
+	held bigint NOT NULL DEFAULT 0,		-- put aside until a member comes; counted again when it is applied
 	moved bigint NOT NULL DEFAULT 0,	-- besides its outcome (O7)
 	last_change timestamptz,
 	PRIMARY KEY (mapping_id, worker)
@@ -164,10 +165,14 @@ CREATE TABLE edw_stream.dead_letter (
 	first_seen timestamptz NOT NULL DEFAULT now(),
 	last_seen timestamptz NOT NULL DEFAULT now(),
 	attempts int NOT NULL DEFAULT 1,
-	status text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'resolved', 'superseded', 'discarded')),
+	status text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'waiting', 'resolved', 'superseded', 'discarded')),
+	waits_for regclass,					-- waiting for a member of this dimension (lookups, missing => wait) …
+	member bytea,						-- … with this natural key, canonical bytes (apply/key.h); NULL: behind another of its row
+	wait_until timestamptz,
 	UNIQUE (stream, topic, partition, kafka_offset)
 );
-CREATE INDEX ON edw_stream.dead_letter (stream) WHERE status = 'open';
+CREATE INDEX ON edw_stream.dead_letter (stream) WHERE status IN ('open', 'waiting');
+CREATE INDEX ON edw_stream.dead_letter (waits_for, member) WHERE status = 'waiting';
 
 -- one row a commit; pruned by edw_stream.history_retention (H3)
 CREATE TABLE edw_stream.batch (
@@ -515,11 +520,13 @@ SELECT m.stream,
 	m.target,
 	m.target_name,
 	NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = m.target) AS dropped,
-	m.topic, m.keys, m.columns, m.apply, m.filter,
+	m.topic, m.keys, m.columns, m.apply, m.lookups, m.filter,
 	coalesce(m.sequence, 'auto') AS sequence,
 	m.on_delete, m.on_truncate, m.on_schema_change, m.options,
 	t.inserted, t.updated, t.deleted, t.truncated, t.duplicates, t.stale, t.unchanged,
-	t.folded, t.filtered, t.dead, t.moved,
+	t.folded, t.filtered, t.dead, t.held, t.moved,
+	(SELECT count(*) FROM edw_stream.dead_letter d
+		WHERE d.stream = m.stream AND d.status = 'waiting' AND d.mapping_id = m.mapping_id) AS waiting,
 	t.last_change,
 	coalesce(m.known_fields, '{}') AS unmapped_fields
 FROM edw_stream.mapping m
@@ -535,6 +542,7 @@ FROM edw_stream.mapping m
 			coalesce(sum(folded), 0)::bigint AS folded,
 			coalesce(sum(filtered), 0)::bigint AS filtered,
 			coalesce(sum(dead), 0)::bigint AS dead,
+			coalesce(sum(held), 0)::bigint AS held,
 			coalesce(sum(moved), 0)::bigint AS moved,
 			max(last_change) AS last_change
 		FROM edw_stream.table_stat
@@ -551,7 +559,7 @@ SELECT d.id, d.stream, d.topic, d.partition, d.kafka_offset, d.kafka_time,
 	CASE WHEN own THEN d.message END AS message,
 	CASE WHEN own THEN d.detail END AS detail,
 	CASE WHEN own THEN d.hint END AS hint,
-	d.first_seen, d.last_seen, d.attempts, d.status,
+	d.first_seen, d.last_seen, d.attempts, d.status, d.waits_for, d.wait_until,
 	CASE WHEN own THEN d.key END AS key_bytes,
 	CASE WHEN own THEN d.value END AS value_bytes
 FROM edw_stream.dead_letter d
@@ -841,6 +849,7 @@ COMMENT ON COLUMN edw_stream.tables.topic IS 'Topic that feeds it';
 COMMENT ON COLUMN edw_stream.tables.keys IS 'Key columns';
 COMMENT ON COLUMN edw_stream.tables.columns IS 'Expressions of columns, as given to map_table';
 COMMENT ON COLUMN edw_stream.tables.apply IS 'upsert, append or scd2';
+COMMENT ON COLUMN edw_stream.tables.lookups IS 'Columns that get the key of a dimension''s member, as given to map_table and completed';
 COMMENT ON COLUMN edw_stream.tables.filter IS 'Which events are wanted';
 COMMENT ON COLUMN edw_stream.tables.sequence IS 'What orders the events of a row';
 COMMENT ON COLUMN edw_stream.tables.on_delete IS 'What a delete does';
@@ -857,6 +866,8 @@ COMMENT ON COLUMN edw_stream.tables.unchanged IS 'Events with nothing to do, as 
 COMMENT ON COLUMN edw_stream.tables.folded IS 'Events that a later one of the same key in the same batch made superfluous';
 COMMENT ON COLUMN edw_stream.tables.filtered IS 'Events that the filter does not want';
 COMMENT ON COLUMN edw_stream.tables.dead IS 'Events that went to the dead letters';
+COMMENT ON COLUMN edw_stream.tables.held IS 'Events that were held for a member of a dimension; what becomes of them is counted when they are applied';
+COMMENT ON COLUMN edw_stream.tables.waiting IS 'Events that are held now';
 COMMENT ON COLUMN edw_stream.tables.moved IS 'Events whose key came from more than one partition within one commit, besides what became of them: a lower bound for keys that live in two partitions';
 COMMENT ON COLUMN edw_stream.tables.last_change IS 'When an event was last applied';
 COMMENT ON COLUMN edw_stream.tables.unmapped_fields IS 'Fields of the events that no column takes';
@@ -888,7 +899,9 @@ COMMENT ON COLUMN edw_stream.dead_letters.hint IS 'Its hint';
 COMMENT ON COLUMN edw_stream.dead_letters.first_seen IS 'When it failed first';
 COMMENT ON COLUMN edw_stream.dead_letters.last_seen IS 'When it failed last';
 COMMENT ON COLUMN edw_stream.dead_letters.attempts IS 'How often it was tried';
-COMMENT ON COLUMN edw_stream.dead_letters.status IS 'open, resolved (a retry succeeded), superseded (a later event of its key was applied) or discarded';
+COMMENT ON COLUMN edw_stream.dead_letters.status IS 'open, waiting (for a member of a dimension), resolved (a retry succeeded, or the member came), superseded (a later event of its key was applied) or discarded';
+COMMENT ON COLUMN edw_stream.dead_letters.waits_for IS 'While it is waiting: the dimension whose member is missing; null: it waits behind an earlier message about its row';
+COMMENT ON COLUMN edw_stream.dead_letters.wait_until IS 'When it stops waiting and is open';
 COMMENT ON COLUMN edw_stream.dead_letters.key_bytes IS 'Its key, byte for byte';
 COMMENT ON COLUMN edw_stream.dead_letters.value_bytes IS 'Its value, byte for byte';
 

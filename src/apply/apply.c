@@ -10,7 +10,8 @@
  * stream has several workers, before that a lock on each mapping and on those of the dimensions that are looked up,
  * shared, so that a worker that needs the mapping for itself (exclusive) waits for the others and they for it. It needs that
  * for a truncate, for a delete that met neither a row nor a tombstone, as another
- * worker may be inserting that row right now, invisibly, and to infer a member of a dimension with versions.
+ * worker may be inserting that row right now, invisibly, and to infer a member of a dimension with versions. Of a dimension
+ * whose members events wait for, what brings members is exclusive too: it has to see who waits.
  *
  * User code (triggers, expressions, RLS) runs as the current user; edw_stream's own
  * tables are written between EdwCatalogBegin and EdwCatalogEnd.
@@ -406,7 +407,8 @@ collect_rows(Apply *apply)
 	}
 	if (bt->target->nlookups > 0)
 		apply->nrows = EdwLookupsFill(apply->batch, bt, apply->rows, apply->changes, apply->nrows,
-									  apply->workers <= 1 || apply->exclusive, &apply->need_exclusive);
+									  apply->tombstones, apply->workers <= 1 || apply->exclusive,
+									  &apply->need_exclusive);
 }
 
 static void
@@ -509,7 +511,7 @@ lock_mappings(EdwBatch *batch, bool exclusive)
 	{
 		const EdwTarget *target = batch->targets[i]->target;
 
-		locks[n++] = (MappingLock) {target->def->mapping_id, exclusive || target->versioned};
+		locks[n++] = (MappingLock) {target->def->mapping_id, exclusive || target->versioned || target->def->awaited};
 		for (int l = 0; l < target->nlookups; l++)
 			if (target->lookups[l].dimension)
 				locks[n++] = (MappingLock) {target->lookups[l].dimension->mapping_id, exclusive};

@@ -43,6 +43,16 @@ typedef struct EdwApplyResult
  */
 extern EdwApplyResult *EdwApplyBatch(EdwBatch *batch, int workers, bool exclusive);
 
+/* of a dimension that events wait for: the natural keys that a batch brought */
+typedef struct EdwArrived
+{
+	Oid			dimension;
+	Datum		keys;			/* bytea[] */
+} EdwArrived;
+
+/* A list of EdwArrived *, in the current memory context. */
+extern List *EdwApplyArrived(const EdwBatch *batch);
+
 /*
  * The mapping whose target is being applied; after an ERROR the one that raised it. 0: none, or
  * all were applied.

@@ -104,6 +104,7 @@ EdwBatchReject(EdwBatch *batch, EdwBatchTarget *bt, const EdwEntry *entry,
 	reject->message_text = MemoryContextStrdup(batch->context, message_text);
 	reject->key = entry ? (char *) entry->key : NULL;
 	reject->key_len = entry ? entry->key_len : 0;
+	reject->wait = NULL;
 }
 
 void

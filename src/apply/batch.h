@@ -32,16 +32,26 @@ typedef enum EdwOutcome
 
 typedef struct EdwBatch EdwBatch;
 
+/* what a message is to be held for: a member of a dimension (lookups, missing => wait) */
+typedef struct EdwWait
+{
+	Oid			dimension;
+	const char *member;			/* canonical bytes of its natural key, in the order of the dimension's keys */
+	int			member_len;
+	int64		limit_ms;
+} EdwWait;
+
 /* a message that turned out to be inapplicable only when it met the stored rows */
 typedef struct EdwReject
 {
 	int			message;		/* the index given to EdwBatchAdd */
 	const EdwTarget *target;
-	const char *reason;			/* "unavailable_value" */
+	const char *reason;			/* "unavailable_value", "member_missing" … */
 	int			sqlerrcode;
 	char	   *message_text;
 	char	   *key;			/* canonical key bytes (apply/key.h) */
 	int			key_len;
+	const EdwWait *wait;		/* NULL: a dead letter */
 } EdwReject;
 
 /* the full position of a change: epoch in front */

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "apply/lookup.h"
+#include "apply/resolve.h"
 #include "lib/stringinfo.h"
 #include "utils/lsyscache.h"
 
@@ -53,6 +54,28 @@ describe_member(const EdwTarget *target, const EdwLookup *lookup, const EdwMembe
 	return text.data;
 }
 
+/* The member as its dimension's events will name it. */
+static EdwWait *
+make_wait(EdwBatch *batch, const EdwTarget *target, const EdwLookup *lookup, const EdwMember *member)
+{
+	EdwWait    *wait = EdwBatchAlloc(batch, sizeof(EdwWait));
+	StringInfo	key = &batch->key;
+	ListCell   *k;
+	ListCell   *m;
+
+	resetStringInfo(key);
+	foreach(k, lookup->dimension->keys)
+		foreach(m, lookup->def->match)
+			if (strcmp(((EdwColumnExpression *) lfirst(m))->column, lfirst(k)) == 0)
+				EdwKeyAppend(key, target->columns[lookup->match[foreach_current_index(m)]].key_kind,
+							 member->match[foreach_current_index(m)]);
+	wait->dimension = lookup->def->dimension;
+	wait->member_len = key->len;
+	wait->member = memcpy(EdwBatchAlloc(batch, key->len), key->data, key->len);
+	wait->limit_ms = lookup->def->wait_limit_ms;
+	return wait;
+}
+
 static void
 reject_message(EdwBatch *batch, EdwBatchTarget *bt, const EdwEntry *entry, int message,
 			   const EdwLookup *lookup, const EdwMember *member)
@@ -62,6 +85,8 @@ reject_message(EdwBatch *batch, EdwBatchTarget *bt, const EdwEntry *entry, int m
 				   ERRCODE_FOREIGN_KEY_VIOLATION,
 				   psprintf("dimension %s has no member with %s", lookup->relation,
 							describe_member(bt->target, lookup, member)));
+	if (lookup->def->missing == EDW_MISSING_WAIT)
+		batch->rejects[batch->nrejects - 1].wait = make_wait(batch, bt->target, lookup, member);
 }
 
 /* Put a row aside, with all the messages that it was made from. */
@@ -123,25 +148,49 @@ collect_members(EdwBatch *batch, EdwBatchTarget *bt, const EdwLookup *lookup,
 	return members;
 }
 
+/*
+ * Rows whose member is missing: those that are stale are none, as the guard is going to leave them alone. Marks the
+ * members that the others want; false: there are none.
+ */
 static bool
-is_any_missing(const EdwMembers *members)
+find_missing(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry **rows, int nrows, EdwMember **of_row,
+			 EdwTombstones *tombstones)
 {
-	for (int i = 0; i < members->nmembers; i++)
-		if (!members->members[i]->found)
-			return true;
-	return false;
+	EdwEntry  **entries = EdwBatchAlloc(batch, Max(nrows, 1) * sizeof(EdwEntry *));
+	bool	   *stale = EdwBatchAlloc(batch, Max(nrows, 1) * sizeof(bool));
+	bool		any = false;
+	int			n = 0;
+
+	/* a replayed entry was compared with what is stored, and an appended one has nothing to be compared with */
+	for (int r = 0; r < nrows; r++)
+		if (of_row[r] != NULL && !of_row[r]->found && !rows[r]->replay && tombstones != NULL)
+			entries[n++] = rows[r];
+	if (n > 0)
+		EdwFindStale(batch, bt, tombstones, entries, n, stale);
+	n = 0;
+	for (int r = 0; r < nrows; r++)
+	{
+		if (of_row[r] == NULL || of_row[r]->found)
+			continue;
+		if (!rows[r]->replay && tombstones != NULL && stale[n++])
+			of_row[r] = NULL;
+		else
+			any = of_row[r]->wanted = true;
+	}
+	return any;
 }
 
 /* One lookup's column; false: run again alone. */
 static bool
 fill_column(EdwBatch *batch, EdwBatchTarget *bt, const EdwLookup *lookup, EdwEntry **rows,
-			EdwFoldChange **changes, int nrows, bool *rejected, bool alone)
+			EdwFoldChange **changes, int nrows, EdwTombstones *tombstones, bool *rejected, bool alone)
 {
 	EdwMember **of_row = EdwBatchAlloc(batch, Max(nrows, 1) * sizeof(EdwMember *));
 	EdwMembers *members = collect_members(batch, bt, lookup, changes, nrows, rejected, of_row);
 
 	EdwMembersLookUp(members);
-	if (lookup->def->missing == EDW_MISSING_INFER && is_any_missing(members))
+	if (find_missing(batch, bt, rows, nrows, of_row, tombstones) &&
+		lookup->def->missing == EDW_MISSING_INFER)
 	{
 		/* without versions the unique index tells who made the member */
 		if (lookup->as_of >= 0 && !alone)
@@ -173,7 +222,7 @@ fill_column(EdwBatch *batch, EdwBatchTarget *bt, const EdwLookup *lookup, EdwEnt
 
 int
 EdwLookupsFill(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry **rows, EdwFoldChange **changes,
-			   int nrows, bool alone, bool *need_alone)
+			   int nrows, EdwTombstones *tombstones, bool alone, bool *need_alone)
 {
 	bool	   *rejected = EdwBatchAlloc(batch, Max(nrows, 1) * sizeof(bool));
 	int			left = 0;
@@ -187,7 +236,7 @@ EdwLookupsFill(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry **rows, EdwFoldChan
 			const EdwLookup *lookup = &bt->target->lookups[l];
 
 			if ((lookup->def->missing == EDW_MISSING_INFER) == infers &&
-				!fill_column(batch, bt, lookup, rows, changes, nrows, rejected, alone))
+				!fill_column(batch, bt, lookup, rows, changes, nrows, tombstones, rejected, alone))
 			{
 				*need_alone = true;
 				return 0;

@@ -11,6 +11,7 @@
 
 #include "apply/fold.h"
 #include "apply/target.h"
+#include "apply/tombstone.h"
 
 /* the members that are asked for, as a relation: _edw_row, m0 …, _edw_as_of */
 #define EDW_MEMBERS_RELATION	"edw_members"
@@ -25,6 +26,7 @@ typedef struct EdwMember
 	Datum	   *match;			/* the natural key */
 	Datum		as_of;
 	bool		found;
+	bool		wanted;			/* by a row that is not stale */
 	bool		isnull;			/* its surrogate key */
 	Datum		surrogate;		/* in the type of the target's column */
 } EdwMember;
@@ -57,7 +59,8 @@ extern uint8 EdwLookupsNotePresence(const EdwTarget *target, EdwFoldChange *c);
  * alone: no other worker writes the dimensions meanwhile. *need_alone: that is needed, run the batch again so.
  */
 extern int	EdwLookupsFill(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry **rows,
-						   EdwFoldChange **changes, int nrows, bool alone, bool *need_alone);
+						   EdwFoldChange **changes, int nrows, EdwTombstones *tombstones,
+						   bool alone, bool *need_alone);
 
 /* members.c */
 extern EdwMembers *EdwMembersCreate(EdwBatch *batch, const EdwTarget *target, const EdwLookup *lookup, int guess);
@@ -68,7 +71,7 @@ extern EdwMember *EdwMembersFind(EdwMembers *members, const EdwFoldChange *c);
 /* Look all of them up. */
 extern void EdwMembersLookUp(EdwMembers *members);
 
-/* Insert those that were not found, and look them up. */
+/* Insert those that were not found and are wanted, and look them up. */
 extern void EdwMembersInfer(EdwMembers *members);
 
 /* lookup_sql.c: text only. first: for members that have no version that early, the first one */

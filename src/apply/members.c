@@ -242,7 +242,7 @@ insert_missing(EdwMembers *members)
 	{
 		const EdwMember *member = members->members[i];
 
-		if (member->found || (last != NULL && same_natural_key(last, member)))
+		if (member->found || !member->wanted || (last != NULL && same_natural_key(last, member)))
 			continue;
 		put_member(members, &store, i);
 		last = member;
@@ -259,7 +259,7 @@ EdwMembersInfer(EdwMembers *members)
 	SPI_finish();
 	EdwMembersLookUp(members);
 	for (int i = 0; i < members->nmembers; i++)
-		if (!members->members[i]->found)
+		if (!members->members[i]->found && members->members[i]->wanted)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("members of dimension %s vanished while a batch was applied",

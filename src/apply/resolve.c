@@ -471,3 +471,18 @@ EdwResolveEntries(EdwBatch *batch, EdwBatchTarget *bt, EdwTombstones *tombstones
 	for (int i = 0; i < n; i++)
 		replay_entry(batch, bt, waiting[i], tombstones);
 }
+
+void
+EdwFindStale(EdwBatch *batch, EdwBatchTarget *bt, EdwTombstones *tombstones, EdwEntry **entries,
+			 int n, bool *stale)
+{
+	read_stored(batch, bt, entries, n);
+	for (int i = 0; i < n; i++)
+	{
+		EdwEntry   *entry = entries[i];
+		EdwPositionBytes have = entry->expect_row ? entry->expect
+			: EdwTombstoneFind(tombstones, entry->key, entry->key_len);
+
+		stale[i] = have.len > 0 && EdwPositionOrder(entry->live.position, have) <= 0;
+	}
+}

@@ -14,4 +14,11 @@
  */
 extern void EdwResolveEntries(EdwBatch *batch, EdwBatchTarget *bt, EdwTombstones *tombstones);
 
+/*
+ * Which of these entries, each with one change, the stored row, its tombstone or a truncate has overtaken: what the
+ * MERGE's guard will find as well. stale has room for n.
+ */
+extern void EdwFindStale(EdwBatch *batch, EdwBatchTarget *bt, EdwTombstones *tombstones,
+						 EdwEntry **entries, int n, bool *stale);
+
 #endif							/* EDW_APPLY_RESOLVE_H */

@@ -237,8 +237,12 @@ load_mappings(const char *stream, bool skip_dropped)
 	EdwCatalogEnd(&access);
 	MemoryContextSwitchTo(caller);
 	foreach(lc, mappings)
-		((EdwMappingDef *) lfirst(lc))->inferred =
-			EdwIsInferredInto(mappings, ((EdwMappingDef *) lfirst(lc))->target);
+	{
+		EdwMappingDef *def = lfirst(lc);
+
+		def->inferred = EdwIsLookedUp(mappings, def->target, EDW_MISSING_INFER);
+		def->awaited = EdwIsLookedUp(mappings, def->target, EDW_MISSING_WAIT);
+	}
 	return mappings;
 }
 

@@ -56,6 +56,7 @@ typedef struct EdwMappingDef
 	List	   *source_types;	/* EdwSourceType * */
 	EdwScd2Def *scd2;			/* NULL unless apply is scd2 */
 	List	   *lookups;		/* EdwLookupDef * */
+	bool		awaited;		/* a lookup of the stream's waits for members of the target */
 	bool		inferred;		/* a lookup of the stream's makes members of the target */
 	List	   *unknown_member; /* EdwColumnExpression *, whose expressions are values; NIL: none */
 	uint8	   *barrier;		/* position of the last applied truncate, with epoch */

@@ -169,7 +169,7 @@ EdwLookupTimeColumn(List *columns, bool has_columns, const char *as_of)
 }
 
 bool
-EdwIsInferredInto(List *mappings, Oid target)
+EdwIsLookedUp(List *mappings, Oid dimension, EdwMissing missing)
 {
 	ListCell   *lc;
 	ListCell   *l;
@@ -179,7 +179,7 @@ EdwIsInferredInto(List *mappings, Oid target)
 		{
 			const EdwLookupDef *lookup = lfirst(l);
 
-			if (lookup->dimension == target && lookup->missing == EDW_MISSING_INFER)
+			if (lookup->dimension == dimension && lookup->missing == missing)
 				return true;
 		}
 	return false;

@@ -68,7 +68,7 @@ extern int	EdwLookupLevel(List *mappings, const struct EdwMappingDef *def);
  */
 extern char *EdwLookupTimeColumn(List *columns, bool has_columns, const char *as_of);
 
-/* Does a mapping make members of this table? */
-extern bool EdwIsInferredInto(List *mappings, Oid target);
+/* Is the table looked up by a mapping that deals so with missing members? */
+extern bool EdwIsLookedUp(List *mappings, Oid dimension, EdwMissing missing);
 
 #endif							/* EDW_CATALOG_MAPPING_LOOKUP_H */

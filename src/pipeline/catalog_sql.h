@@ -12,7 +12,7 @@
 #include "catalog/stream.h"
 #include "executor/spi.h"
 
-#define EDW_SQL_MAX_ARGS	20
+#define EDW_SQL_MAX_ARGS	21
 
 typedef struct EdwStatement
 {

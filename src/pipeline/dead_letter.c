@@ -9,6 +9,7 @@
 
 #include "pipeline/dead_letter.h"
 
+#include "apply/batch.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -20,21 +21,24 @@
 
 static EdwStatement store_letter = {
 	"INSERT INTO edw_stream.dead_letter AS d (stream, topic, partition, kafka_offset, kafka_time,"
-	" key, value, headers, mapping_id, epoch, row_key, stage, reason, sqlstate, message, detail, hint)"
+	" key, value, headers, mapping_id, epoch, row_key, stage, reason, sqlstate, message, detail, hint,"
+	" status, waits_for, member, wait_until)"
 	" VALUES ($1, $2, $3, $4, pg_catalog.to_timestamp($5), $6, $7, $8::pg_catalog.jsonb,"
-	" $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+	" $9, $10, $11, $12, $13, $14, $15, $16, $17, CASE WHEN $18 THEN 'waiting' ELSE 'open' END,"
+	" $19::pg_catalog.regclass, $20, now() + pg_catalog.make_interval(secs => $21))"
 	" ON CONFLICT (stream, topic, partition, kafka_offset) DO UPDATE SET"
 	" mapping_id = excluded.mapping_id, epoch = excluded.epoch, row_key = excluded.row_key,"
 	" stage = excluded.stage, reason = excluded.reason, sqlstate = excluded.sqlstate,"
 	" message = excluded.message, detail = excluded.detail, hint = excluded.hint,"
-	" last_seen = now(), attempts = d.attempts + 1, status = 'open'",
-	17, {TEXTOID, TEXTOID, INT4OID, INT8OID, FLOAT8OID, BYTEAOID, BYTEAOID, TEXTOID, INT4OID,
-	INT4OID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}, NULL
+	" waits_for = excluded.waits_for, member = excluded.member, wait_until = excluded.wait_until,"
+	" last_seen = now(), attempts = d.attempts + 1, status = excluded.status",
+	21, {TEXTOID, TEXTOID, INT4OID, INT8OID, FLOAT8OID, BYTEAOID, BYTEAOID, TEXTOID, INT4OID,
+	INT4OID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, OIDOID, BYTEAOID, FLOAT8OID}, NULL
 };
 
 static EdwStatement close_letter = {
 	"UPDATE edw_stream.dead_letter SET status = 'resolved', last_seen = now()"
-	" WHERE stream = $1 AND topic = $2 AND partition = $3 AND kafka_offset = $4 AND status = 'open'",
+	" WHERE stream = $1 AND topic = $2 AND partition = $3 AND kafka_offset = $4 AND status IN ('open', 'waiting')",
 	4, {TEXTOID, TEXTOID, INT4OID, INT8OID}, NULL
 };
 
@@ -56,6 +60,16 @@ EdwDeadLetterClose(const char *stream, const char *topic, int32 partition, int64
 }
 
 void
+EdwDeadMarkWait(EdwDeadMark *mark, const EdwWait *wait)
+{
+	mark->waits = true;
+	mark->waits_for = wait->dimension;
+	mark->member = wait->member;
+	mark->member_len = wait->member_len;
+	mark->wait_limit_ms = wait->limit_ms;
+}
+
+void
 EdwDeadMarkFree(EdwDeadMark *mark)
 {
 	pfree(unconstify(char *, mark->message));
@@ -65,6 +79,8 @@ EdwDeadMarkFree(EdwDeadMark *mark)
 		pfree(unconstify(char *, mark->hint));
 	if (mark->row_key != NULL)
 		pfree(unconstify(char *, mark->row_key));
+	if (mark->member != NULL)
+		pfree(unconstify(char *, mark->member));
 	pfree(mark);
 }
 
@@ -126,8 +142,8 @@ EdwDeadLetterStore(const char *stream, EdwSource *source, const EdwMessage *mess
 				   const EdwDeadMark *mark)
 {
 	EdwSql		sql;
-	Datum		args[17] = {0};
-	char		nulls[18] = "                 ";
+	Datum		args[21] = {0};
+	char		nulls[22] = "                     ";
 
 	EdwSqlStart(&sql);
 	args[0] = CStringGetTextDatum(stream);
@@ -153,6 +169,12 @@ EdwDeadLetterStore(const char *stream, EdwSource *source, const EdwMessage *mess
 	args[14] = CStringGetTextDatum(mark->message);
 	EdwSqlSetText(args, nulls, 15, mark->detail);
 	EdwSqlSetText(args, nulls, 16, mark->hint);
+	args[17] = BoolGetDatum(mark->waits);
+	args[18] = ObjectIdGetDatum(mark->waits_for);
+	args[20] = Float8GetDatum(mark->wait_limit_ms / 1000.0);
+	if (!OidIsValid(mark->waits_for))
+		nulls[18] = nulls[20] = 'n';
+	set_bytes(args, nulls, 19, mark->member, mark->member_len);
 	(void) EdwSqlRun(&store_letter, args, nulls);
 	EdwSqlFinish(&sql);
 }

@@ -20,7 +20,19 @@ typedef struct EdwDeadMark
 	int32		epoch;			/* of its position; 0 unknown */
 	const char *row_key;		/* canonical key of its row; NULL unknown */
 	int			row_key_len;
+
+	/* held rather than dead: for a member of a dimension, or behind another message of its row */
+	bool		waits;
+	Oid			waits_for;		/* the dimension; invalid: behind another */
+	const char *member;			/* canonical natural key */
+	int			member_len;
+	int64		wait_limit_ms;
 } EdwDeadMark;
+
+struct EdwWait;
+
+/* The message is to be held for a member, whose bytes stay the caller's. */
+extern void EdwDeadMarkWait(EdwDeadMark *mark, const struct EdwWait *wait);
 
 /* Free a mark whose strings were allocated one by one. */
 extern void EdwDeadMarkFree(EdwDeadMark *mark);

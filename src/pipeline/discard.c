@@ -22,7 +22,7 @@ PG_FUNCTION_INFO_V1(edw_stream_discard_dead_letters);
 
 static EdwStatement discard_letters = {
 	"UPDATE edw_stream.dead_letter SET status = 'discarded', last_seen = now()"
-	" WHERE stream = $1 AND status = 'open' AND ($2 IS NULL OR topic = $2)"
+	" WHERE stream = $1 AND status IN ('open', 'waiting') AND ($2 IS NULL OR topic = $2)"
 	" AND ($3 IS NULL OR partition = $3) AND ($4 IS NULL OR kafka_offset = $4)"
 	" AND ($5 IS NULL OR reason = $5)",
 	ARGS, {TEXTOID, TEXTOID, INT4OID, INT8OID, TEXTOID}, NULL

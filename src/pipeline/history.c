@@ -30,7 +30,8 @@ typedef struct EdwSkipCount
 typedef struct EdwDeadCount
 {
 	int32		mapping_id;
-	int64		messages;
+	int64		dead;
+	int64		held;
 } EdwDeadCount;
 
 static EdwStatement add_batch = {
@@ -42,8 +43,8 @@ static EdwStatement add_batch = {
 
 static EdwStatement add_table = {
 	"INSERT INTO edw_stream.table_stat AS t (mapping_id, worker, inserted, updated, deleted,"
-	" truncated, duplicates, stale, unchanged, folded, filtered, dead, moved, last_change)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
+	" truncated, duplicates, stale, unchanged, folded, filtered, dead, held, moved, last_change)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
 	" CASE WHEN $3 + $4 + $5 + $6 > 0 THEN now() END)"
 	" ON CONFLICT (mapping_id, worker) DO UPDATE SET"
 	" inserted = t.inserted + excluded.inserted, updated = t.updated + excluded.updated,"
@@ -51,10 +52,10 @@ static EdwStatement add_table = {
 	" duplicates = t.duplicates + excluded.duplicates, stale = t.stale + excluded.stale,"
 	" unchanged = t.unchanged + excluded.unchanged, folded = t.folded + excluded.folded,"
 	" filtered = t.filtered + excluded.filtered, dead = t.dead + excluded.dead,"
-	" moved = t.moved + excluded.moved,"
+	" held = t.held + excluded.held, moved = t.moved + excluded.moved,"
 	" last_change = coalesce(excluded.last_change, t.last_change)",
-	13, {INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
-	INT8OID, INT8OID, INT8OID, INT8OID}, NULL
+	14, {INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
+	INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}, NULL
 };
 
 static EdwStatement add_skip = {
@@ -117,8 +118,8 @@ EdwHistorySkip(EdwPipeline *pipeline, const char *topic, const char *reason, int
 	pipeline->stats.skips = lappend(pipeline->stats.skips, count);
 }
 
-static void
-count_dead(EdwPipeline *pipeline, int32 mapping_id)
+static EdwDeadCount *
+find_dead_count(EdwPipeline *pipeline, int32 mapping_id)
 {
 	ListCell   *lc;
 	EdwDeadCount *count;
@@ -127,38 +128,48 @@ count_dead(EdwPipeline *pipeline, int32 mapping_id)
 	{
 		count = lfirst(lc);
 		if (count->mapping_id == mapping_id)
-		{
-			count->messages++;
-			return;
-		}
+			return count;
 	}
-	count = palloc(sizeof(EdwDeadCount));
+	count = palloc0(sizeof(EdwDeadCount));
 	count->mapping_id = mapping_id;
-	count->messages = 1;
 	pipeline->stats.dead_counts = lappend(pipeline->stats.dead_counts, count);
-}
-
-/* Count a dead letter: for its mapping, or for all that would have taken it. */
-void
-EdwHistoryDead(EdwPipeline *pipeline, EdwTopic *topic, const EdwDeadMark *mark)
-{
-	pipeline->stats.dead++;
-	if (mark->mapping_id != 0)
-		count_dead(pipeline, mark->mapping_id);
-	else if (topic != NULL && topic->route != NULL)
-		for (int i = 0; i < topic->route->ntargets; i++)
-			count_dead(pipeline, topic->route->targets[i]->def->mapping_id);
+	return count;
 }
 
 static void
-write_table(EdwPipeline *pipeline, int32 mapping_id, const EdwTargetCounts *counts, int64 dead)
+count_dead(EdwPipeline *pipeline, int32 mapping_id, bool held)
+{
+	EdwDeadCount *count = find_dead_count(pipeline, mapping_id);
+
+	if (held)
+		count->held++;
+	else
+		count->dead++;
+}
+
+/* Count a dead letter, or what is held: for its mapping, or for all that would have taken it. */
+void
+EdwHistoryDead(EdwPipeline *pipeline, EdwTopic *topic, const EdwDeadMark *mark)
+{
+	if (!mark->waits)
+		pipeline->stats.dead++;
+	if (mark->mapping_id != 0)
+		count_dead(pipeline, mark->mapping_id, mark->waits);
+	else if (topic != NULL && topic->route != NULL)
+		for (int i = 0; i < topic->route->ntargets; i++)
+			count_dead(pipeline, topic->route->targets[i]->def->mapping_id, mark->waits);
+}
+
+static void
+write_table(EdwPipeline *pipeline, int32 mapping_id, const EdwTargetCounts *counts,
+			const EdwDeadCount *dead)
 {
 	static const int columns[] = {
 		EDW_OUTCOME_INSERTED, EDW_OUTCOME_UPDATED, EDW_OUTCOME_DELETED, -1,
 		EDW_OUTCOME_DUPLICATE, EDW_OUTCOME_STALE, EDW_OUTCOME_UNCHANGED,
 		EDW_OUTCOME_FOLDED, EDW_OUTCOME_FILTERED
 	};
-	Datum		args[13];
+	Datum		args[14];
 
 	args[0] = Int32GetDatum(mapping_id);
 	args[1] = Int32GetDatum(pipeline->worker);
@@ -170,27 +181,21 @@ write_table(EdwPipeline *pipeline, int32 mapping_id, const EdwTargetCounts *coun
 			n = columns[i] < 0 ? counts->truncates : counts->outcomes[columns[i]];
 		args[2 + i] = Int64GetDatum(n);
 	}
-	args[11] = Int64GetDatum(dead);
-	args[12] = Int64GetDatum(counts != NULL ? counts->moved : 0);
+	args[11] = Int64GetDatum(dead->dead);
+	args[12] = Int64GetDatum(dead->held);
+	args[13] = Int64GetDatum(counts != NULL ? counts->moved : 0);
 	(void) EdwSqlRun(&add_table, args, NULL);
 }
 
-static int64
+/* What was counted for a mapping, which is then nothing. */
+static EdwDeadCount
 take_dead(EdwPipeline *pipeline, int32 mapping_id)
 {
-	ListCell   *lc;
+	EdwDeadCount *count = find_dead_count(pipeline, mapping_id);
+	EdwDeadCount taken = *count;
 
-	foreach(lc, pipeline->stats.dead_counts)
-	{
-		EdwDeadCount *count = lfirst(lc);
-		int64		n = count->messages;
-
-		if (count->mapping_id != mapping_id)
-			continue;
-		count->messages = 0;
-		return n;
-	}
-	return 0;
+	count->dead = count->held = 0;
+	return taken;
 }
 
 static void
@@ -204,7 +209,9 @@ write_tables(EdwPipeline *pipeline)
 		EdwTargetCounts *counts = &applied->targets[i];
 		int32		mapping_id = counts->target->def->mapping_id;
 
-		write_table(pipeline, mapping_id, counts, take_dead(pipeline, mapping_id));
+		EdwDeadCount dead = take_dead(pipeline, mapping_id);
+
+		write_table(pipeline, mapping_id, counts, &dead);
 		pipeline->stats.changed_rows += counts->outcomes[EDW_OUTCOME_INSERTED] +
 			counts->outcomes[EDW_OUTCOME_UPDATED] + counts->outcomes[EDW_OUTCOME_DELETED];
 	}
@@ -212,8 +219,8 @@ write_tables(EdwPipeline *pipeline)
 	{
 		EdwDeadCount *count = lfirst(lc);
 
-		if (count->messages > 0)
-			write_table(pipeline, count->mapping_id, NULL, count->messages);
+		if (count->dead > 0 || count->held > 0)
+			write_table(pipeline, count->mapping_id, NULL, count);
 	}
 }
 
@@ -363,6 +370,7 @@ EdwHistoryPrune(EdwPipeline *pipeline)
 	args[1] = Float8GetDatum(EdwHistoryRetentionS);
 	args[2] = Int64GetDatum(PRUNE_LIMIT);
 	most = Max(most, EdwSqlRun(&prune_letters, args, NULL));
+	EdwAwaitedExpire(pipeline);
 	if (pipeline->def->server == NULL)
 		most = Max(most, EdwSqlRun(&prune_inbox, args, NULL));
 	EdwSqlFinish(&sql);

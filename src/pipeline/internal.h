@@ -232,6 +232,10 @@ extern void EdwErrorsNote(const char *message);
 extern int	EdwSearchSize(EdwPipeline *pipeline);
 extern EdwStepResult EdwSearchCulprit(EdwPipeline *pipeline);
 
+/* awaited.c: messages that wait for a member of a dimension */
+extern bool EdwAwaitedRelease(EdwPipeline *pipeline, EdwBatch *batch);
+extern void EdwAwaitedExpire(EdwPipeline *pipeline);
+
 /* history.c */
 extern void EdwHistoryStart(EdwPipeline *pipeline);
 extern void EdwHistorySkip(EdwPipeline *pipeline, const char *topic, const char *reason, int64 n);

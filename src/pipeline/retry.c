@@ -13,8 +13,6 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -25,6 +23,7 @@
 #include "nodes/parsenodes.h"
 #include "pipeline/catalog_sql.h"
 #include "pipeline/internal.h"
+#include "pipeline/letters.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -35,60 +34,22 @@ PG_FUNCTION_INFO_V1(edw_stream_retry_dead_letters);
 
 #define ARGS	5
 
-typedef struct Letter
-{
-	int64		id;
-	EdwMessage	message;
-	int32		epoch;			/* 0: unknown */
-	int			nheaders;
-	EdwHeader  *headers;
-} Letter;
-
-typedef struct Outcome
-{
-	const char *status;			/* "resolved", "superseded"; NULL: still dead */
-	EdwDeadMark mark;			/* if still dead */
-} Outcome;
-
 static EdwStatement select_letters = {
-	"SELECT d.id, d.topic, d.partition, d.kafka_offset, pg_catalog.date_part('epoch', d.kafka_time),"
-	" d.key, d.value, coalesce(d.epoch, p.epoch, 1)"
-	" FROM edw_stream.dead_letter d LEFT JOIN edw_stream.partition_offset p"
-	" USING (stream, topic, partition)"
-	" WHERE d.stream = $1 AND d.status = 'open' AND ($2 IS NULL OR d.topic = $2)"
+	"SELECT " EDW_LETTER_COLUMNS
+	" WHERE d.stream = $1 AND d.status IN ('open', 'waiting') AND ($2 IS NULL OR d.topic = $2)"
 	" AND ($3 IS NULL OR d.partition = $3) AND ($4 IS NULL OR d.kafka_offset = $4)"
-	" AND ($5 IS NULL OR d.reason = $5)"
-	" ORDER BY d.topic COLLATE \"C\", d.partition, d.kafka_offset FOR UPDATE OF d",
+	" AND ($5 IS NULL OR d.reason = $5)" EDW_LETTER_ORDER,
 	ARGS, {TEXTOID, TEXTOID, INT4OID, INT8OID, TEXTOID}, NULL
-};
-
-static EdwStatement select_headers = {
-	"SELECT e.value ->> 0, e.value ->> 1 FROM edw_stream.dead_letter d,"
-	" LATERAL pg_catalog.jsonb_array_elements(d.headers) WITH ORDINALITY e (value, n)"
-	" WHERE d.id = $1 ORDER BY e.n",
-	1, {INT8OID}, NULL
 };
 
 /* an older message about the same row that is still dead */
 static EdwStatement find_older = {
 	"SELECT 1 FROM edw_stream.dead_letter d, edw_stream.dead_letter mine"
-	" WHERE mine.id = $1 AND d.stream = mine.stream AND d.status = 'open'"
+	" WHERE mine.id = $1 AND d.stream = mine.stream AND d.status IN ('open', 'waiting')"
 	" AND d.topic = mine.topic AND d.partition = mine.partition"
 	" AND d.kafka_offset < mine.kafka_offset"
 	" AND d.mapping_id = mine.mapping_id AND d.row_key = mine.row_key LIMIT 1",
 	1, {INT8OID}, NULL
-};
-
-static EdwStatement close_letter = {
-	"UPDATE edw_stream.dead_letter SET status = $2, attempts = attempts + 1, last_seen = now()"
-	" WHERE id = $1",
-	2, {INT8OID, TEXTOID}, NULL
-};
-
-static EdwStatement keep_letter = {
-	"UPDATE edw_stream.dead_letter SET attempts = attempts + 1, last_seen = now(), stage = $2,"
-	" reason = $3, sqlstate = $4, message = $5, detail = $6, hint = $7 WHERE id = $1",
-	7, {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}, NULL
 };
 
 static EdwStatement end_stall = {
@@ -97,93 +58,8 @@ static EdwStatement end_stall = {
 	1, {TEXTOID}, NULL
 };
 
-/*
- * A source that has only headers, those of the stored message.
- */
-static int
-stored_headers(const EdwMessage *message, EdwHeader *headers, int max)
-{
-	const Letter *letter = message->native;
-
-	for (int i = 0; i < Min(max, letter->nheaders); i++)
-		headers[i] = letter->headers[i];
-	return letter->nheaders;
-}
-
-static const EdwSourceOps stored_ops = {
-	.name = "dead letters",
-	.headers = stored_headers,
-};
-
-static EdwSource stored_source = {&stored_ops};
-
-/* A header's value as it was stored: text, or \x and hex. */
-static void
-set_header_value(EdwHeader *header, char *value)
-{
-	int			len = value == NULL ? 0 : strlen(value);
-
-	header->value = value;
-	header->value_len = value == NULL ? -1 : len;
-	if (len < 2 || strncmp(value, "\\x", 2) != 0 || len % 2 != 0 ||
-		strspn(value + 2, "0123456789abcdef") != (size_t) len - 2)
-		return;
-	header->value_len = (int) hex_decode(value + 2, len - 2, value);
-}
-
-static void
-load_headers(EdwSql *sql, Letter *letter)
-{
-	Datum		args[1] = {Int64GetDatum(letter->id)};
-
-	letter->nheaders = (int) EdwSqlRun(&select_headers, args, NULL);
-	letter->headers = MemoryContextAllocZero(sql->caller, sizeof(EdwHeader) * (letter->nheaders + 1));
-	for (int i = 0; i < letter->nheaders; i++)
-	{
-		letter->headers[i].name = EdwSqlGetText(sql, i, 1);
-		set_header_value(&letter->headers[i], EdwSqlGetText(sql, i, 2));
-	}
-}
-
-static void
-read_letter(EdwSql *sql, uint64 row, Letter *letter)
-{
-	EdwMessage *message = &letter->message;
-	bool		isnull;
-	Datum		time;
-
-	letter->id = DatumGetInt64(EdwSqlGet(row, 1, &isnull));
-	message->topic = EdwSqlGetText(sql, row, 2);
-	message->partition = DatumGetInt32(EdwSqlGet(row, 3, &isnull));
-	message->offset = DatumGetInt64(EdwSqlGet(row, 4, &isnull));
-	time = EdwSqlGet(row, 5, &isnull);
-	message->timestamp_ms = isnull ? -1 : (int64) rint(DatumGetFloat8(time) * 1000);
-	message->key = EdwSqlGetBytes(sql, row, 6, &message->key_len);
-	message->value = EdwSqlGetBytes(sql, row, 7, &message->value_len);
-	message->native = letter;
-	letter->epoch = DatumGetInt32(EdwSqlGet(row, 8, &isnull));
-}
-
-/* The letters to retry, locked. */
-static Letter *
-load_letters(Datum *args, const char *nulls, int *n)
-{
-	EdwSql		sql;
-	Letter	   *letters;
-
-	EdwSqlStart(&sql);
-	*n = (int) EdwSqlRun(&select_letters, args, nulls);
-	letters = MemoryContextAllocZero(sql.caller, sizeof(Letter) * (*n + 1));
-	for (int i = 0; i < *n; i++)
-		read_letter(&sql, i, &letters[i]);
-	for (int i = 0; i < *n; i++)
-		load_headers(&sql, &letters[i]);
-	EdwSqlFinish(&sql);
-	return letters;
-}
-
 static bool
-has_older(const Letter *letter)
+has_older(const EdwLetter *letter)
 {
 	EdwSql		sql;
 	Datum		args[1] = {Int64GetDatum(letter->id)};
@@ -196,7 +72,7 @@ has_older(const Letter *letter)
 }
 
 static void
-set_mark(Outcome *outcome, const char *stage, const char *reason, int code,
+set_mark(EdwLetterOutcome *outcome, const char *stage, const char *reason, int code,
 		 const char *message, const char *hint)
 {
 	outcome->mark.stage = stage;
@@ -217,7 +93,7 @@ is_partial(const EdwTopic *topic)
 
 /* Apply the change that was decoded. */
 static void
-apply_letter(EdwPipeline *pipeline, EdwTopic *topic, const Letter *letter, Outcome *outcome)
+apply_letter(EdwPipeline *pipeline, EdwTopic *topic, const EdwLetter *letter, EdwLetterOutcome *outcome)
 {
 	EdwFullPosition position;
 	EdwBatch   *batch = EdwBatchCreate();
@@ -235,6 +111,8 @@ apply_letter(EdwPipeline *pipeline, EdwTopic *topic, const Letter *letter, Outco
 		const EdwReject *reject = &applied->rejects[0];
 
 		set_mark(outcome, "apply", reject->reason, reject->sqlerrcode, reject->message_text, NULL);
+		if (reject->wait != NULL)
+			EdwDeadMarkWait(&outcome->mark, reject->wait);
 		return;
 	}
 	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
@@ -253,7 +131,7 @@ apply_letter(EdwPipeline *pipeline, EdwTopic *topic, const Letter *letter, Outco
 
 /* Decode and apply, within a subtransaction. */
 static void
-try_letter(EdwPipeline *pipeline, Letter *letter, Outcome *outcome)
+try_letter(EdwPipeline *pipeline, EdwLetter *letter, EdwLetterOutcome *outcome)
 {
 	EdwPartition partition = {0};
 	EdwTopic   *topic;
@@ -292,8 +170,8 @@ try_letter(EdwPipeline *pipeline, Letter *letter, Outcome *outcome)
 }
 
 /* Run try_letter in a subtransaction that stays only if the letter was resolved. */
-static void
-guard_letter(EdwPipeline *pipeline, Letter *letter, Outcome *outcome)
+void
+EdwLetterGuard(EdwPipeline *pipeline, EdwLetter *letter, EdwLetterOutcome *outcome, bool data_only)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -313,7 +191,8 @@ guard_letter(EdwPipeline *pipeline, Letter *letter, Outcome *outcome)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (EdwErrorsMustRethrow(error->sqlerrcode))
+		if (EdwErrorsMustRethrow(error->sqlerrcode) ||
+			(data_only && !EdwErrorsAreOfData(error->sqlerrcode)))
 			PG_RE_THROW();
 		FlushErrorState();
 		outcome->status = NULL;
@@ -331,37 +210,9 @@ guard_letter(EdwPipeline *pipeline, Letter *letter, Outcome *outcome)
 	CurrentResourceOwner = owner;
 }
 
-/* Write down what became of a letter. */
-static void
-record_outcome(const Letter *letter, const Outcome *outcome)
-{
-	EdwSql		sql;
-	Datum		args[7] = {0};
-	char		nulls[8] = "       ";
-
-	EdwSqlStart(&sql);
-	args[0] = Int64GetDatum(letter->id);
-	if (outcome->status != NULL)
-	{
-		args[1] = CStringGetTextDatum(outcome->status);
-		(void) EdwSqlRun(&close_letter, args, NULL);
-	}
-	else
-	{
-		EdwSqlSetText(args, nulls, 1, outcome->mark.stage);
-		EdwSqlSetText(args, nulls, 2, outcome->mark.reason);
-		EdwSqlSetText(args, nulls, 3, unpack_sql_state(outcome->mark.sqlerrcode));
-		EdwSqlSetText(args, nulls, 4, outcome->mark.message);
-		EdwSqlSetText(args, nulls, 5, outcome->mark.detail);
-		EdwSqlSetText(args, nulls, 6, outcome->mark.hint);
-		(void) EdwSqlRun(&keep_letter, args, nulls);
-	}
-	EdwSqlFinish(&sql);
-}
-
 /* Retry all, as the stream's owner; returns how many were resolved. */
 static int64
-retry_all(EdwPipeline *pipeline, Letter *letters, int n)
+retry_all(EdwPipeline *pipeline, EdwLetter *letters, int n)
 {
 	Oid			user;
 	int			security;
@@ -376,11 +227,11 @@ retry_all(EdwPipeline *pipeline, Letter *letters, int n)
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	for (int i = 0; i < n; i++)
 	{
-		Outcome		outcome;
+		EdwLetterOutcome outcome;
 
 		CHECK_FOR_INTERRUPTS();
-		guard_letter(pipeline, &letters[i], &outcome);
-		record_outcome(&letters[i], &outcome);
+		EdwLetterGuard(pipeline, &letters[i], &outcome, false);
+		EdwLetterRecord(&letters[i], &outcome);
 		resolved += outcome.status != NULL ? 1 : 0;
 	}
 	AtEOXact_GUC(false, guc_level);
@@ -398,7 +249,7 @@ open_bare(const char *stream)
 	EdwOffsetsLockAll(stream);
 	pipeline->def = def;
 	pipeline->mappings = EdwMappingLoadAll(stream);
-	pipeline->source = &stored_source;
+	pipeline->source = &EdwLettersSource;
 	EdwRoutesMarkFresh();
 	return pipeline;
 }
@@ -417,7 +268,7 @@ retry_with(EdwPipeline *pipeline, Datum *args, const char *nulls, int *n)
 
 	PG_TRY();
 	{
-		Letter	   *letters = load_letters(args, nulls, n);
+		EdwLetter  *letters = EdwLettersLoad(&select_letters, args, nulls, n);
 
 		resolved = retry_all(pipeline, letters, *n);
 	}

@@ -92,15 +92,17 @@ epoch_at(const EdwOffsetState *state, int64 offset)
 		EdwEpochStartsFind(&state->starts, &state->epoch, &unknown, offset) : state->epoch.epoch;
 }
 
-/* Put a message to the dead letters; mark says why. */
+/* Put a message to the dead letters, or hold it; mark says why. */
 static void
 bury(EdwPipeline *pipeline, int index, EdwTopic *topic, const EdwDeadMark *mark)
 {
 	EdwDeadLetterStore(pipeline->stream, pipeline->source, &pipeline->messages[index], mark);
 	EdwHistoryDead(pipeline, topic, mark);
-	strlcpy(pipeline->last_dead, mark->message, sizeof(pipeline->last_dead));
+	if (!mark->waits)
+		strlcpy(pipeline->last_dead, mark->message, sizeof(pipeline->last_dead));
 	if (mark->row_key != NULL)
-		EdwWaitingAdd(pipeline->waiting, mark->mapping_id, mark->row_key, mark->row_key_len);
+		EdwWaitingAdd(pipeline->waiting, mark->mapping_id, mark->row_key, mark->row_key_len,
+					  mark->waits);
 }
 
 static void
@@ -239,7 +241,8 @@ add_event(EdwPipeline *pipeline, EdwBatch *batch, int index, EdwTopic *topic,
 						is_newest(&partition->state, change), &mark))
 	{
 		mark.epoch = epoch;
-		pipeline->stats.dead_waiting++;
+		if (!mark.waits)
+			pipeline->stats.dead_waiting++;
 		bury(pipeline, index, topic, &mark);
 	}
 	else
@@ -351,6 +354,8 @@ bury_rejects(EdwPipeline *pipeline, const EdwApplyResult *applied)
 			.row_key_len = reject->key_len,
 		};
 
+		if (reject->wait != NULL)
+			EdwDeadMarkWait(&mark, reject->wait);
 		bury(pipeline, reject->message, partition->topic, &mark);
 	}
 }
@@ -371,6 +376,12 @@ keep_reject(EdwPipeline *pipeline, const EdwReject *reject)
 		mark->row_key_len = reject->key_len;
 		mark->row_key = memcpy(MemoryContextAlloc(pipeline->context, reject->key_len + 1),
 							   reject->key, reject->key_len);
+	}
+	if (reject->wait != NULL)
+	{
+		EdwDeadMarkWait(mark, reject->wait);
+		mark->member = memcpy(MemoryContextAlloc(pipeline->context, mark->member_len + 1),
+							  reject->wait->member, mark->member_len);
 	}
 	return mark;
 }
@@ -488,6 +499,8 @@ apply_chosen(EdwPipeline *pipeline, int prefix)
 	if (prefix < 0 && spread_rejects(pipeline, pipeline->stats.applied))
 		return EDW_RUN_AGAIN;
 	bury_rejects(pipeline, pipeline->stats.applied);
+	if (prefix < 0 && !EdwAwaitedRelease(pipeline, batch))
+		return EDW_RUN_EXCLUSIVE;
 	fire_deferred_triggers();
 	if (prefix < 0)				/* a try is rolled back, and views are to blame no message */
 		flush_views(pipeline);
@@ -497,7 +510,6 @@ apply_chosen(EdwPipeline *pipeline, int prefix)
 	if (EdwErrorsBreakerTrips(pipeline, pipeline->stats.dead - pipeline->stats.dead_waiting,
 							  pipeline->stats.messages))
 		return EDW_RUN_STALL;
-	EdwWaitingStore(pipeline->waiting);
 	store_offsets(pipeline);
 	EdwHistoryWrite(pipeline);
 	return EDW_RUN_COMMIT;

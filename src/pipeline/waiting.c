@@ -16,30 +16,30 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-typedef struct Superseded
+/* a key that waits; the hash comes first */
+typedef struct WaitingKey
 {
-	int32		mapping_id;
-	Datum		key;			/* bytea */
-} Superseded;
+	uint64		hash;
+	bool		held;			/* no letter of it is dead: it waits for a member */
+} WaitingKey;
 
 struct EdwWaiting
 {
 	MemoryContext context;
 	const char *stream;
 	bool		loaded;
-	HTAB	   *keys;			/* of uint64; NULL: none */
-	List	   *superseded;		/* of this batch, in its memory */
+	HTAB	   *keys;			/* of WaitingKey; NULL: none */
 };
 
 static EdwStatement load_keys = {
-	"SELECT mapping_id, row_key FROM edw_stream.dead_letter"
-	" WHERE stream = $1 AND status = 'open' AND mapping_id IS NOT NULL AND row_key IS NOT NULL",
+	"SELECT mapping_id, row_key, status = 'waiting' FROM edw_stream.dead_letter"
+	" WHERE stream = $1 AND status IN ('open', 'waiting') AND mapping_id IS NOT NULL AND row_key IS NOT NULL",
 	1, {TEXTOID}, NULL
 };
 
 static EdwStatement supersede = {
 	"UPDATE edw_stream.dead_letter SET status = 'superseded', last_seen = now()"
-	" WHERE stream = $1 AND status = 'open' AND mapping_id = $2 AND row_key = $3",
+	" WHERE stream = $1 AND status IN ('open', 'waiting') AND mapping_id = $2 AND row_key = $3",
 	3, {TEXTOID, INT4OID, BYTEAOID}, NULL
 };
 
@@ -59,7 +59,6 @@ EdwWaitingForget(EdwWaiting *waiting)
 {
 	MemoryContextReset(waiting->context);
 	waiting->keys = NULL;
-	waiting->superseded = NIL;
 	waiting->loaded = false;
 }
 
@@ -70,22 +69,25 @@ key_hash(int32 mapping_id, const char *key, int len)
 }
 
 void
-EdwWaitingAdd(EdwWaiting *waiting, int32 mapping_id, const char *key, int len)
+EdwWaitingAdd(EdwWaiting *waiting, int32 mapping_id, const char *key, int len, bool held)
 {
 	uint64		hash = key_hash(mapping_id, key, len);
+	WaitingKey *entry;
+	bool		found;
 
 	if (waiting->keys == NULL)
 	{
 		HASHCTL		control = {
 			.keysize = sizeof(uint64),
-			.entrysize = sizeof(uint64),
+			.entrysize = sizeof(WaitingKey),
 			.hcxt = waiting->context,
 		};
 
 		waiting->keys = hash_create("edw_stream waiting keys", 64, &control,
 									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
-	(void) hash_search(waiting->keys, &hash, HASH_ENTER, NULL);
+	entry = hash_search(waiting->keys, &hash, HASH_ENTER, &found);
+	entry->held = held && (!found || entry->held);
 }
 
 bool
@@ -101,7 +103,6 @@ EdwWaitingRefresh(EdwWaiting *waiting)
 	Datum		args[1];
 	uint64		n;
 
-	waiting->superseded = NIL;
 	if (waiting->loaded)
 		return;
 	EdwWaitingForget(waiting);
@@ -114,7 +115,9 @@ EdwWaitingRefresh(EdwWaiting *waiting)
 		int32		mapping_id = DatumGetInt32(EdwSqlGet(i, 1, &isnull));
 		bytea	   *key = DatumGetByteaPP(EdwSqlGet(i, 2, &isnull));
 
-		EdwWaitingAdd(waiting, mapping_id, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
+		bool		held = DatumGetBool(EdwSqlGet(i, 3, &isnull));
+
+		EdwWaitingAdd(waiting, mapping_id, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key), held);
 	}
 	EdwSqlFinish(&sql);
 	waiting->loaded = true;
@@ -214,27 +217,37 @@ may_supersede(const EdwRoute *route, const EdwTarget *target)
 }
 
 static void
-mark_waiting(EdwDeadMark *mark, const EdwTarget *target, StringInfo key)
+mark_waiting(EdwDeadMark *mark, const EdwTarget *target, StringInfo key, bool held)
 {
 	memset(mark, 0, sizeof(*mark));
 	mark->stage = "map";
 	mark->reason = "key_waits";
 	mark->sqlerrcode = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-	mark->message = "an earlier message about this row is in the dead letters";
-	mark->hint = "Retry the earlier one first; edw_stream.retry_dead_letters() goes by their order.";
+	mark->message = held ? "an earlier message about this row waits for a member of a dimension"
+		: "an earlier message about this row is in the dead letters";
+	mark->hint = held ? NULL : "Retry the earlier one first; edw_stream.retry_dead_letters() goes by their order.";
+	mark->waits = held;
 	mark->mapping_id = target->def->mapping_id;
 	mark->row_key = key->data;
 	mark->row_key_len = key->len;
 }
 
+/*
+ * At once, so that of the batch's own messages only those before this one are concerned: this very one may
+ * become a letter yet.
+ */
 static void
-note_superseded(EdwWaiting *waiting, int32 mapping_id, StringInfo key, uint64 hash)
+supersede_letters(EdwWaiting *waiting, int32 mapping_id, StringInfo key, uint64 hash)
 {
-	Superseded *superseded = palloc(sizeof(Superseded));
+	EdwSql		sql;
+	Datum		args[3];
 
-	superseded->mapping_id = mapping_id;
-	superseded->key = EdwBytesDatum(key->data, key->len);
-	waiting->superseded = lappend(waiting->superseded, superseded);
+	EdwSqlStart(&sql);
+	args[0] = CStringGetTextDatum(waiting->stream);
+	args[1] = Int32GetDatum(mapping_id);
+	args[2] = EdwBytesDatum(key->data, key->len);
+	(void) EdwSqlRun(&supersede, args, NULL);
+	EdwSqlFinish(&sql);
 	(void) hash_search(waiting->keys, &hash, HASH_REMOVE, NULL);
 }
 
@@ -250,43 +263,22 @@ EdwWaitingMeets(EdwWaiting *waiting, EdwRoute *route, const EdwChange *change,
 	{
 		const EdwTarget *target = route->targets[i];
 		int32		mapping_id = target->def->mapping_id;
+		WaitingKey *waits;
 		uint64		hash;
 
 		if (stands_alone(target, change) || !EdwWaitingRowKey(route, target, change, &key))
 			continue;
 		hash = key_hash(mapping_id, key.data, key.len);
-		if (hash_search(waiting->keys, &hash, HASH_FIND, NULL) == NULL)
+		waits = hash_search(waiting->keys, &hash, HASH_FIND, NULL);
+		if (waits == NULL)
 			continue;
 		if (!replaces)
 		{
-			mark_waiting(mark, target, &key);
+			mark_waiting(mark, target, &key, waits->held);
 			return true;
 		}
 		if (newest && may_supersede(route, target))
-			note_superseded(waiting, mapping_id, &key, hash);
+			supersede_letters(waiting, mapping_id, &key, hash);
 	}
 	return false;
-}
-
-void
-EdwWaitingStore(EdwWaiting *waiting)
-{
-	EdwSql		sql;
-	ListCell   *lc;
-
-	if (waiting->superseded == NIL)
-		return;
-	EdwSqlStart(&sql);
-	foreach(lc, waiting->superseded)
-	{
-		Superseded *superseded = lfirst(lc);
-		Datum		args[3];
-
-		args[0] = CStringGetTextDatum(waiting->stream);
-		args[1] = Int32GetDatum(superseded->mapping_id);
-		args[2] = superseded->key;
-		(void) EdwSqlRun(&supersede, args, NULL);
-	}
-	EdwSqlFinish(&sql);
-	waiting->superseded = NIL;
 }

@@ -27,12 +27,14 @@ extern void EdwWaitingForget(EdwWaiting *waiting);
 /* At the start of a batch; needs a transaction. */
 extern void EdwWaitingRefresh(EdwWaiting *waiting);
 
-extern void EdwWaitingAdd(EdwWaiting *waiting, int32 mapping_id, const char *key, int len);
+
+/* held: the key's letter waits for a member of a dimension; what joins it does so, too */
+extern void EdwWaitingAdd(EdwWaiting *waiting, int32 mapping_id, const char *key, int len, bool held);
 extern bool EdwWaitingAny(const EdwWaiting *waiting);
 
 /*
  * Must this change wait? Then true, and the mark says so. If it supersedes what its key
- * waits for instead, that is noted. newest: its position is not below one that was already seen.
+ * waits for instead, that is written. newest: its position is not below one that was already seen.
  */
 extern bool EdwWaitingMeets(EdwWaiting *waiting, EdwRoute *route, const EdwChange *change,
 							bool newest, EdwDeadMark *mark);
@@ -40,8 +42,5 @@ extern bool EdwWaitingMeets(EdwWaiting *waiting, EdwRoute *route, const EdwChang
 /* The canonical key of the change's row in a target, as apply/key.h has it; false: it has none. */
 extern bool EdwWaitingRowKey(EdwRoute *route, const EdwTarget *target, const EdwChange *change,
 							 StringInfo key);
-
-/* Write what was superseded in this batch. */
-extern void EdwWaitingStore(EdwWaiting *waiting);
 
 #endif							/* EDW_PIPELINE_WAITING_H */

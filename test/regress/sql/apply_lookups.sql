@@ -128,6 +128,12 @@ SELECT reason, message FROM edw_stream.dead_letters WHERE stream = 'ap_lookup';
 SELECT * FROM dim_product WHERE product_id = 9;
 SELECT count(*) FROM edw_stream.discard_dead_letters('ap_lookup');
 
+-- a stale event, or one of a row that was deleted, asks for no member (O1, O8)
+SELECT pg_temp.line(12, 77, 77, 20, 599, 'u'), pg_temp.line(13, 77, 77, 20, 602, 'u');
+CALL edw_stream.drain('ap_lookup');
+SELECT count(*) FROM dim_product WHERE product_id = 77;
+SELECT duplicates, stale FROM edw_stream.tables WHERE target = 'fact'::regclass;
+
 SELECT edw_stream.drop_stream('ap_lookup');
 DROP TABLE fact CASCADE;
 
@@ -152,6 +158,12 @@ CALL edw_stream.drain('ap_lookup');
 SELECT * FROM edw_stream.retry_dead_letters('ap_lookup');
 SELECT f.id, c.product_id AS customer, p.product_id, quantity FROM fact f LEFT JOIN dim_product p USING (product_key)
 	LEFT JOIN dim_product c ON c.product_key = f.customer_key ORDER BY 1;
+-- a whole event voids the letter of an older one of its row, and never its own
+SELECT pg_temp.line(5, 1, 55, 61, 700);
+CALL edw_stream.drain('ap_lookup');
+SELECT pg_temp.line(5, 1, 56, 62, 701, 'u');
+CALL edw_stream.drain('ap_lookup');
+SELECT kafka_offset, status, message FROM edw_stream.dead_letters WHERE stream = 'ap_lookup' AND kafka_offset > 5 ORDER BY 1;
 -- append looks up likewise
 CREATE TABLE log (id int, product_key int, quantity int);
 SELECT edw_stream.map_table('ap_lookup', 'log', 'lines', apply => 'append', lookups => '{
