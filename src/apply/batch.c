@@ -105,6 +105,7 @@ EdwBatchReject(EdwBatch *batch, EdwBatchTarget *bt, const EdwEntry *entry,
 	reject->key = entry ? (char *) entry->key : NULL;
 	reject->key_len = entry ? entry->key_len : 0;
 	reject->wait = NULL;
+	reject->again = false;
 }
 
 void

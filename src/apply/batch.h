@@ -52,6 +52,7 @@ typedef struct EdwReject
 	char	   *key;			/* canonical key bytes (apply/key.h) */
 	int			key_len;
 	const EdwWait *wait;		/* NULL: a dead letter */
+	bool		again;			/* others were folded into it: run the batch again without it */
 } EdwReject;
 
 /* the full position of a change: epoch in front */

@@ -158,6 +158,7 @@ EdwFold(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry *entry, EdwFoldChange *c)
 		entry->replay = depends_on_stored(target, c);
 		return;
 	}
+	entry->several = true;
 	if (entry->replay || depends_on_stored(target, c))
 	{
 		wait_in_line(batch, entry, c);

@@ -70,6 +70,7 @@ typedef struct EdwEntry
 
 	/* set by resolve.c, or for the only change by apply.c */
 	bool		replay;			/* needs resolve.c */
+	bool		several;		/* more than one change came, whatever is left of them */
 	bool		expect_row;		/* replayed: what was found, which guard.c verifies */
 	bool		expect_deleted; /* … softly */
 	int32		partition;		/* of its events so far, or one of the above (O7) */

@@ -76,46 +76,27 @@ make_wait(EdwBatch *batch, const EdwTarget *target, const EdwLookup *lookup, con
 	return wait;
 }
 
-static void
-reject_message(EdwBatch *batch, EdwBatchTarget *bt, const EdwEntry *entry, int message,
-			   const EdwLookup *lookup, const EdwMember *member)
-{
-	bt->outcomes[EDW_OUTCOME_REJECTED]++;
-	EdwBatchReject(batch, bt, entry->key_len > 0 ? entry : NULL, message, "member_missing",
-				   ERRCODE_FOREIGN_KEY_VIOLATION,
-				   psprintf("dimension %s has no member with %s", lookup->relation,
-							describe_member(bt->target, lookup, member)));
-	if (lookup->def->missing == EDW_MISSING_WAIT)
-		batch->rejects[batch->nrejects - 1].wait = make_wait(batch, bt->target, lookup, member);
-}
-
-/* Put a row aside, with all the messages that it was made from. */
+/*
+ * Put a row aside. What came before its newest change in the batch may have a member, or be a delete: then the batch
+ * is run again without that change.
+ */
 static void
 reject_row(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry *entry, const EdwLookup *lookup,
 		   const EdwMember *member)
 {
-	if (!entry->replay)
-	{
-		for (EdwMessageList *item = entry->folded; item != NULL; item = item->next)
-		{
-			bt->outcomes[EDW_OUTCOME_FOLDED]--;
-			reject_message(batch, bt, entry, item->message, lookup, member);
-		}
-		if (entry->live.counted)
-			reject_message(batch, bt, entry, entry->live.message, lookup, member);
-		return;
-	}
+	EdwReject  *reject;
 
-	/* resolve.c has counted what each of them did */
-	for (EdwFoldChange *c = &entry->live; c != NULL; c = c->next)
-	{
-		if (c->op != 'u' || !c->counted ||
-			(c->outcome != EDW_OUTCOME_INSERTED && c->outcome != EDW_OUTCOME_UPDATED &&
-			 c->outcome != EDW_OUTCOME_FOLDED))
-			continue;
-		bt->outcomes[c->outcome]--;
-		reject_message(batch, bt, entry, c->message, lookup, member);
-	}
+	if (entry->replay)
+		bt->outcomes[entry->final->outcome]--;	/* resolve.c has counted it */
+	bt->outcomes[EDW_OUTCOME_REJECTED]++;
+	EdwBatchReject(batch, bt, entry->key_len > 0 ? entry : NULL, entry->final->message, "member_missing",
+				   ERRCODE_FOREIGN_KEY_VIOLATION,
+				   psprintf("dimension %s has no member with %s", lookup->relation,
+							describe_member(bt->target, lookup, member)));
+	reject = &batch->rejects[batch->nrejects - 1];
+	reject->again = entry->several;
+	if (lookup->def->missing == EDW_MISSING_WAIT)
+		reject->wait = make_wait(batch, bt->target, lookup, member);
 }
 
 /* What a row gets whose member is missing; false: it is to be put aside. */

@@ -185,21 +185,14 @@ no_position(EdwBatch *batch, int32 epoch)
 	return (EdwPositionBytes) {bytes, EDW_EPOCH_BYTES + 3};
 }
 
-/* Count what became of a change, and note it: a lookup may put the row aside yet. */
-static void
-settle(Replay *replay, EdwFoldChange *c, EdwOutcome outcome)
-{
-	c->outcome = outcome;
-	EdwCountOutcome(replay->bt, c, outcome);
-}
-
 static void
 act(Replay *replay, EdwFoldChange *c)
 {
 	Picture    *now = &replay->now;
 
 	if (now->acted)
-		settle(replay, now->acted, now->acted->filtered ? EDW_OUTCOME_FILTERED : EDW_OUTCOME_FOLDED);
+		EdwCountOutcome(replay->bt, now->acted,
+						now->acted->filtered ? EDW_OUTCOME_FILTERED : EDW_OUTCOME_FOLDED);
 	now->acted = c;
 	now->dirty = true;
 }
@@ -212,7 +205,7 @@ reject_unavailable(Replay *replay, EdwFoldChange *c)
 
 	while (c->presence[i] != EDW_UNAVAILABLE)
 		i++;
-	settle(replay, c, EDW_OUTCOME_REJECTED);
+	EdwCountOutcome(replay->bt, c, EDW_OUTCOME_REJECTED);
 	EdwBatchRejectUnavailable(replay->batch, replay->bt, replay->entry, c->message,
 							  target->columns[i].name);
 }
@@ -269,7 +262,7 @@ replay_delete(Replay *replay, EdwFoldChange *c)
 		/* it is the displaced row that goes, and it went when it was displaced */
 		take_position(replay, c, rows);
 		now->dirty = true;
-		settle(replay, c, EDW_OUTCOME_UNCHANGED);
+		EdwCountOutcome(replay->bt, c, EDW_OUTCOME_UNCHANGED);
 		return;
 	}
 	take_position(replay, c, -1);
@@ -284,7 +277,7 @@ replay_delete(Replay *replay, EdwFoldChange *c)
 	else
 	{
 		now->dirty |= now->exists;
-		settle(replay, c, c->filtered ? EDW_OUTCOME_FILTERED : EDW_OUTCOME_UNCHANGED);
+		EdwCountOutcome(replay->bt, c, c->filtered ? EDW_OUTCOME_FILTERED : EDW_OUTCOME_UNCHANGED);
 	}
 	if (!(c->filtered && c->first && !replay->entry->expect_row))
 		replay->entry->bury = now->position;
@@ -301,7 +294,7 @@ replay_change(Replay *replay, EdwFoldChange *c)
 
 		if (order <= 0)
 		{
-			settle(replay, c, order == 0 ? EDW_OUTCOME_DUPLICATE : EDW_OUTCOME_STALE);
+			EdwCountOutcome(replay->bt, c, order == 0 ? EDW_OUTCOME_DUPLICATE : EDW_OUTCOME_STALE);
 			return;
 		}
 	}
@@ -390,7 +383,12 @@ finish(Replay *replay)
 	Picture    *now = &replay->now;
 
 	if (now->acted)
-		settle(replay, now->acted, final_outcome(replay));
+	{
+		/* noted as well: a lookup may put the row aside yet */
+		now->row.outcome = final_outcome(replay);
+		now->row.message = now->acted->message;
+		EdwCountOutcome(replay->bt, now->acted, now->row.outcome);
+	}
 	if (now->exists)
 		entry->bury.len = 0;
 	entry->blind = entry->bury.len > 0 && !entry->expect_row;

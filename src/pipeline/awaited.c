@@ -143,6 +143,8 @@ apply_letters(EdwPipeline *pipeline, EdwLetter *letters, int n, EdwLetterOutcome
 		const EdwReject *reject = &applied->rejects[i];
 		EdwDeadMark *mark = &outcomes[reject->message].mark;
 
+		if (reject->again)
+			return TOGETHER_FAILED;
 		outcomes[reject->message].status = NULL;
 		mark->stage = "apply";
 		mark->reason = reject->reason;

@@ -388,7 +388,8 @@ keep_reject(EdwPipeline *pipeline, const EdwReject *reject)
 
 /*
  * A dead letter is applied to none of the tables that its topic goes to, else a retry would append it
- * twice to one of them. So what one of several rejects is dead for all; true: it was not yet.
+ * twice to one of them. So what one of several rejects is dead for all; true: it was not yet. Likewise a change
+ * that others were folded into: they are to be applied without it.
  */
 static bool
 spread_rejects(EdwPipeline *pipeline, const EdwApplyResult *applied)
@@ -400,7 +401,7 @@ spread_rejects(EdwPipeline *pipeline, const EdwApplyResult *applied)
 		const EdwReject *reject = &applied->rejects[i];
 		EdwHeld    *held = &pipeline->held[reject->message];
 
-		if (held->dead != NULL || held->partition->topic->route->ntargets < 2)
+		if (held->dead != NULL || (held->partition->topic->route->ntargets < 2 && !reject->again))
 			continue;
 		held->dead = keep_reject(pipeline, reject);
 		found = true;

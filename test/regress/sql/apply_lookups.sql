@@ -164,6 +164,15 @@ CALL edw_stream.drain('ap_lookup');
 SELECT pg_temp.line(5, 1, 56, 62, 701, 'u');
 CALL edw_stream.drain('ap_lookup');
 SELECT kafka_offset, status, message FROM edw_stream.dead_letters WHERE stream = 'ap_lookup' AND kafka_offset > 5 ORDER BY 1;
+-- what came before it in its batch is applied: a delete, a change whose member is there
+SELECT pg_temp.line(30, 1, 1, 63, 800), pg_temp.line(31, 1, 1, 63, 801);
+CALL edw_stream.drain('ap_lookup');
+SELECT pg_temp.send('ap_lookup', 'lines', 'd', '{"id": 30}', 802, 64), pg_temp.line(30, 1, 58, 64, 803);
+SELECT pg_temp.line(31, 1, 2, 64, 804, 'u'), pg_temp.line(31, 1, 59, 64, 805, 'u'), pg_temp.line(32, 1, 60, 64, 806);
+CALL edw_stream.drain('ap_lookup');
+SELECT f.id, p.product_id FROM fact f JOIN dim_product p USING (product_key) WHERE id > 29 ORDER BY 1;
+SELECT kafka_offset, status, message FROM edw_stream.dead_letters WHERE stream = 'ap_lookup' AND kafka_offset > 7 ORDER BY 1;
+SELECT pg_temp.counts('fact');
 -- append looks up likewise
 CREATE TABLE log (id int, product_key int, quantity int);
 SELECT edw_stream.map_table('ap_lookup', 'log', 'lines', apply => 'append', lookups => '{
