@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "apply/expression.h"
+#include "apply/metadata.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -109,19 +110,21 @@ collect_inputs(Node *node, InputsContext *context)
 List *
 EdwExpressionInputs(const char *expression)
 {
-	InputsContext context = {expression, NIL};
+	InputsContext context = {EdwMetadataQuote(expression), NIL};
 
-	collect_inputs(parse_raw(expression), &context);
+	collect_inputs(parse_raw(context.expression), &context);
 	return context.names;
 }
 
 char *
 EdwExpressionField(const char *expression)
 {
-	Node	   *node = parse_raw(expression);
+	Node	   *node = parse_raw(EdwMetadataQuote(expression));
 	List	   *names = EdwExpressionInputs(expression);
 
-	return IsA(node, ColumnRef) ? linitial(names) : NULL;
+	if (!IsA(node, ColumnRef) || EdwMetadataFind(linitial(names)) != EDW_METADATA_NONE)
+		return NULL;
+	return linitial(names);
 }
 
 /* parser hook: a bare name is a column of the row */
@@ -225,7 +228,8 @@ EdwCheckExpression(const char *expression, const char *what)
 	callback.arg = &context;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
-	(void) EdwExpressionInputs(expression);
+	context.expression = EdwMetadataQuote(expression);
+	(void) EdwExpressionInputs(context.expression);
 	error_context_stack = callback.previous;
 }
 
@@ -243,7 +247,8 @@ EdwExpressionMake(const char *expression, TupleDesc desc, Oid type, int32 typmod
 	callback.arg = &context;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
-	expr = transform(expression, desc, type, typmod, what);
+	context.expression = EdwMetadataQuote(expression);
+	expr = transform(context.expression, desc, type, typmod, what);
 
 	*inputs = NULL;
 	collect_vars(expr, inputs);

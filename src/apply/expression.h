@@ -2,7 +2,7 @@
  * expression.h
  *		SQL expressions over an event's columns (map_table's columns and filter).
  *
- * An expression names the event's columns by their bare names. It may not hold a
+ * An expression names the event's columns by their bare names, and its metadata as $topic … (metadata.h). It may not hold a
  * subquery, an aggregate, a window function or a set-returning function. Names
  * of functions and types are looked up in pg_catalog alone unless they are
  * qualified, so that an expression means the same whoever runs the stream.
@@ -15,7 +15,7 @@
 #include "nodes/pg_list.h"
 #include "nodes/primnodes.h"
 
-/* The names of the event's columns that an expression refers to (char *), each once. */
+/* The names of the event's columns that an expression refers to (char *), each once; metadata with its $. */
 extern List *EdwExpressionInputs(const char *expression);
 
 /* The field that an expression merely names; NULL: it does more. */

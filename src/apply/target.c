@@ -16,6 +16,7 @@
 #include "access/table.h"
 #include "access/tupdesc.h"
 #include "apply/lookup.h"
+#include "apply/metadata.h"
 #include "apply/repoint.h"
 #include "catalog/partition.h"
 #include "catalog/pg_operator.h"
@@ -88,7 +89,7 @@ want_input(EdwInputDesc *input, const EdwInputColumn *column)
 			have->type == column->type && have->typmod == column->typmod &&
 			have->source_type == column->source_type &&
 			have->source_typmod == column->source_typmod &&
-			have->source_declared == column->source_declared)
+			have->source_declared == column->source_declared && have->metadata == column->metadata)
 		{
 			have->is_key |= column->is_key;
 			return i;
@@ -97,7 +98,32 @@ want_input(EdwInputDesc *input, const EdwInputColumn *column)
 	input->columns = input->columns == NULL ? palloc(sizeof(EdwInputColumn))
 		: repalloc(input->columns, (input->ncolumns + 1) * sizeof(EdwInputColumn));
 	input->columns[input->ncolumns] = *column;
+	if (column->metadata != EDW_METADATA_NONE)
+		input->metadata |= 1 << column->metadata;
 	return input->ncolumns++;
+}
+
+static int
+want_metadata(EdwInputDesc *input, const char *name, EdwMetadata metadata)
+{
+	EdwInputColumn column = {0};
+
+	column.name = pstrdup(name);
+	column.type = column.source_type = EdwMetadataType(metadata);
+	column.typmod = column.source_typmod = -1;
+	column.metadata = metadata;
+	return want_input(input, &column);
+}
+
+static bool
+are_metadata(const EdwInputDesc *input, const Bitmapset *columns)
+{
+	int			i = -1;
+
+	while ((i = bms_next_member(columns, i)) >= 0)
+		if (input->columns[i].metadata == EDW_METADATA_NONE)
+			return false;
+	return !bms_is_empty(columns);
 }
 
 /* A field as the decoder is to deliver it, its source's type given or taken from the column. */
@@ -118,7 +144,7 @@ EdwWantField(EdwInputDesc *input, const EdwMappingDef *def, const char *field,
 	return want_input(input, &column);
 }
 
-/* A field that an expression uses: in its declared type, else its namesake's, else text. */
+/* What an expression uses: metadata, or a field, in its declared type, else its namesake's, else text. */
 int
 EdwWantExpressionField(EdwInputDesc *input, const EdwMappingDef *def, TupleDesc desc,
 					  const char *field, bool is_key)
@@ -127,6 +153,8 @@ EdwWantExpressionField(EdwInputDesc *input, const EdwMappingDef *def, TupleDesc 
 	Oid			type = TEXTOID;
 	int32		typmod = -1;
 
+	if (EdwMetadataFind(field) != EDW_METADATA_NONE)
+		return want_metadata(input, field, EdwMetadataFind(field));
 	if (declared)
 	{
 		type = declared->type;
@@ -339,6 +367,7 @@ collect_columns(EdwTarget *target, Relation rel, EdwInputDesc *input)
 				column->inputs = bms_add_member(column->inputs,
 												EdwWantExpressionField(input, def, desc, lfirst(lc),
 																	   column->is_key));
+			column->audit = !column->is_key && are_metadata(input, column->inputs);
 		}
 		if (column->type != NUMERICOID)
 			column->typmod = -1;

@@ -45,6 +45,7 @@ typedef struct EdwTargetColumn
 	Expr	   *dflt_expr;		/* default, planned; NULL: none */
 	char	   *dflt;			/* default expression's text, NULL: none (merge_sql) */
 	bool		is_key;
+	bool		audit;			/* not is_key, and made from the event's metadata alone */
 	bool		always_identity;	/* GENERATED ALWAYS AS IDENTITY: only as key or by request */
 	EdwKeyKind	key_kind;		/* if is_key */
 	char	   *equality;		/* if is_key: OPERATOR(schema.=) */

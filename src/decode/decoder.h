@@ -40,6 +40,7 @@ typedef struct EdwInputColumn
 	int32		source_typmod;
 	bool		source_declared;	/* source_types named it */
 	bool		is_key;			/* part of a mapping's key: wanted of deletes too */
+	int			metadata;		/* EdwMetadata (apply/metadata.h); if not 0 no field: the decoder passes over it */
 } EdwInputColumn;
 
 typedef struct EdwInputDesc
@@ -52,6 +53,8 @@ typedef struct EdwInputDesc
 	 * update must be read from `before`. Filled in old_values if so.
 	 */
 	bool		want_old_key;
+
+	uint32		metadata;		/* which kinds of it the columns hold, as bits */
 } EdwInputDesc;
 
 /* how the connector was configured, where the messages do not say it; from the stream's options */

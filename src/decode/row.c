@@ -82,8 +82,12 @@ EdwRowReaderMake(EdwDecoder *decoder, const EdwDecoderConfig *config,
 	for (int i = desc->ncolumns - 1; i >= 0; i--)
 	{
 		const EdwInputColumn *column = &desc->columns[i];
-		EdwField   *field = want_field(row->fields, column->name);
+		EdwField   *field;
 
+		row->columns[i].next = -1;
+		if (column->metadata != 0)
+			continue;
+		field = want_field(row->fields, column->name);
 		row->columns[i].codec = EdwCodecMake(column->type, column->typmod);
 		row->columns[i].natural = EdwFieldTypeOfSource(column->source_type, column->source_typmod,
 													   column->source_declared, modes, plain);

@@ -116,7 +116,7 @@ add_letter(EdwPipeline *pipeline, EdwBatch *batch, EdwLetter *letters, int index
 	if (topic->decoder == NULL || topic->route->ntargets != 1 ||
 		EdwRunDecode(pipeline, 0, topic, &reason) != EDW_EVENT)
 		return false;
-	EdwEpochSetPosition(&position, &topic->change.position, letter->epoch);
+	EdwLetterPlace(pipeline, topic, letter, &position);
 	EdwBatchAdd(batch, topic->route, index, letter->message.partition, &topic->change, &position,
 				letter->epoch, false);
 	return true;

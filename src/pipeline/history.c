@@ -35,10 +35,15 @@ typedef struct EdwDeadCount
 } EdwDeadCount;
 
 static EdwStatement add_batch = {
-	"INSERT INTO edw_stream.batch (stream, worker, committed_at, messages, bytes, changed_rows,"
+	"INSERT INTO edw_stream.batch (batch_id, stream, worker, committed_at, messages, bytes, changed_rows,"
 	" dead, decode_us, apply_us, incomplete_transactions)"
-	" VALUES ($1, $2, pg_catalog.clock_timestamp(), $3, $4, $5, $6, $7, $8, $9)",
-	9, {TEXTOID, INT4OID, INT4OID, INT8OID, INT4OID, INT4OID, INT8OID, INT8OID, TEXTARRAYOID}, NULL
+	" VALUES (coalesce($10, nextval('edw_stream.batch_batch_id_seq')),"
+	" $1, $2, pg_catalog.clock_timestamp(), $3, $4, $5, $6, $7, $8, $9)",
+	10, {TEXTOID, INT4OID, INT4OID, INT8OID, INT4OID, INT4OID, INT8OID, INT8OID, TEXTARRAYOID, INT8OID}, NULL
+};
+
+static EdwStatement draw_batch_id = {
+	"SELECT nextval('edw_stream.batch_batch_id_seq')", 0, {0}, NULL
 };
 
 static EdwStatement add_table = {
@@ -93,6 +98,23 @@ void
 EdwHistoryStart(EdwPipeline *pipeline)
 {
 	memset(&pipeline->stats, 0, sizeof(pipeline->stats));
+}
+
+/* The number that the batch will have in edw_stream.batch: drawn when it is first asked for. */
+int64
+EdwHistoryBatchId(EdwPipeline *pipeline)
+{
+	if (pipeline->batch_id == 0)
+	{
+		EdwSql		sql;
+		bool		isnull;
+
+		EdwSqlStart(&sql);
+		(void) EdwSqlRun(&draw_batch_id, NULL, NULL);
+		pipeline->batch_id = DatumGetInt64(EdwSqlGet(0, 1, &isnull));
+		EdwSqlFinish(&sql);
+	}
+	return pipeline->batch_id;
 }
 
 /* Count messages that are skipped on purpose. */
@@ -259,8 +281,8 @@ static void
 write_batch(EdwPipeline *pipeline)
 {
 	EdwBatchStats *stats = &pipeline->stats;
-	Datum		args[9] = {0};
-	char		nulls[10] = "         ";
+	Datum		args[10] = {0};
+	char		nulls[11] = "          ";
 
 	args[0] = CStringGetTextDatum(pipeline->stream);
 	args[1] = Int32GetDatum(pipeline->worker);
@@ -274,6 +296,9 @@ write_batch(EdwPipeline *pipeline)
 		args[8] = text_array(stats->incomplete);
 	else
 		nulls[8] = 'n';
+	args[9] = Int64GetDatum(pipeline->batch_id);
+	if (pipeline->batch_id == 0)
+		nulls[9] = 'n';
 	(void) EdwSqlRun(&add_batch, args, nulls);
 }
 

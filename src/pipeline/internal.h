@@ -10,6 +10,7 @@
 #define EDW_PIPELINE_INTERNAL_H
 
 #include "apply/apply.h"
+#include "apply/metadata.h"
 #include "pipeline/dead_letter.h"
 #include "pipeline/offsets.h"
 #include "pipeline/pipeline.h"
@@ -157,6 +158,7 @@ struct EdwPipeline
 	bool		extend;			/* the batch needs more messages to be whole */
 	bool		dry;			/* the last poll brought nothing */
 	int64		commit_us;
+	int64		batch_id;		/* of the batch that runs; 0: none was asked for yet */
 	EdwBatchStats stats;
 	EdwStall	stall;
 	EdwWaiting *waiting;		/* keys that wait for a dead letter (K6) */
@@ -238,6 +240,7 @@ extern void EdwAwaitedExpire(EdwPipeline *pipeline);
 
 /* history.c */
 extern void EdwHistoryStart(EdwPipeline *pipeline);
+extern int64 EdwHistoryBatchId(EdwPipeline *pipeline);
 extern void EdwHistorySkip(EdwPipeline *pipeline, const char *topic, const char *reason, int64 n);
 extern void EdwHistoryDead(EdwPipeline *pipeline, EdwTopic *topic, const EdwDeadMark *mark);
 extern void EdwHistoryWrite(EdwPipeline *pipeline);

@@ -119,6 +119,25 @@ EdwLettersLoad(EdwStatement *select, Datum *args, const char *nulls, int *n)
 }
 
 void
+EdwLetterPlace(EdwPipeline *pipeline, EdwTopic *topic, const EdwLetter *letter, EdwFullPosition *position)
+{
+	const EdwInputDesc *input = &topic->route->input;
+	EdwOrigin	origin = {
+		.topic = topic->name,
+		.partition = letter->message.partition,
+		.offset = letter->message.offset,
+		.position = position,
+	};
+
+	EdwEpochSetPosition(position, &topic->change.position, letter->epoch);
+
+	/* a session that retries is no batch */
+	if (EdwMetadataIsWanted(input, EDW_METADATA_BATCH) && pipeline->assigned)
+		origin.batch_id = EdwHistoryBatchId(pipeline);
+	EdwMetadataFill(input, &topic->change, &origin);
+}
+
+void
 EdwLetterRecord(const EdwLetter *letter, const EdwLetterOutcome *outcome)
 {
 	EdwSql		sql;

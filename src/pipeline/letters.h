@@ -38,6 +38,13 @@ extern EdwLetter *EdwLettersLoad(EdwStatement *select, Datum *args, const char *
 /* A source that has only headers, those of the letter that is a message's native. */
 extern EdwSource EdwLettersSource;
 
+/*
+ * Give a letter that was decoded into its topic's change its position, and what the mappings want to know of where it
+ * came from.
+ */
+extern void EdwLetterPlace(EdwPipeline *pipeline, EdwTopic *topic, const EdwLetter *letter,
+						   EdwFullPosition *position);
+
 /* Write down what became of a letter. */
 extern void EdwLetterRecord(const EdwLetter *letter, const EdwLetterOutcome *outcome);
 

@@ -93,16 +93,15 @@ is_partial(const EdwTopic *topic)
 
 /* Apply the change that was decoded. */
 static void
-apply_letter(EdwPipeline *pipeline, EdwTopic *topic, const EdwLetter *letter, EdwLetterOutcome *outcome)
+apply_letter(EdwPipeline *pipeline, EdwTopic *topic, const EdwLetter *letter,
+			 const EdwFullPosition *position, EdwLetterOutcome *outcome)
 {
-	EdwFullPosition position;
 	EdwBatch   *batch = EdwBatchCreate();
 	EdwApplyResult *applied;
 	int64		written = 0;
 	int64		stale = 0;
 
-	EdwEpochSetPosition(&position, &topic->change.position, letter->epoch);
-	EdwBatchAdd(batch, topic->route, 0, letter->message.partition, &topic->change, &position,
+	EdwBatchAdd(batch, topic->route, 0, letter->message.partition, &topic->change, position,
 				letter->epoch, false);
 	pipeline->phase = EDW_PHASE_APPLY;
 	applied = EdwApplyBatch(batch, pipeline->def->workers, pipeline->def->workers > 1);
@@ -136,6 +135,7 @@ try_letter(EdwPipeline *pipeline, EdwLetter *letter, EdwLetterOutcome *outcome)
 	EdwPartition partition = {0};
 	EdwTopic   *topic;
 	EdwReason	reason;
+	EdwFullPosition position;
 
 	EdwRoutesStartBatch(pipeline);
 	partition.topic_name = unconstify(char *, letter->message.topic);
@@ -160,13 +160,14 @@ try_letter(EdwPipeline *pipeline, EdwLetter *letter, EdwLetterOutcome *outcome)
 			set_mark(outcome, "decode", reason.code, reason.sqlerrcode, reason.detail, reason.hint);
 			return;
 	}
+	EdwLetterPlace(pipeline, topic, letter, &position);
 	if (is_partial(topic) && has_older(letter))
 	{
 		set_mark(outcome, "map", "key_waits", ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 				 "an earlier message about this row is in the dead letters", NULL);
 		return;
 	}
-	apply_letter(pipeline, topic, letter, outcome);
+	apply_letter(pipeline, topic, letter, &position, outcome);
 }
 
 /* Run try_letter in a subtransaction that stays only if the letter was resolved. */

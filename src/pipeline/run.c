@@ -192,6 +192,29 @@ is_newest(const EdwOffsetState *state, const EdwChange *change)
 }
 
 /*
+ * Fill in what the mappings want to know of where the event came from; position: NULL as long as its
+ * epoch is unknown.
+ */
+static void
+fill_metadata(EdwPipeline *pipeline, int index, EdwTopic *topic, const EdwFullPosition *position)
+{
+	const EdwInputDesc *input = &topic->route->input;
+	const EdwMessage *message = &pipeline->messages[index];
+	EdwOrigin	origin = {
+		.topic = topic->name,
+		.partition = message->partition,
+		.offset = message->offset,
+		.position = position,
+	};
+
+	if (likely(input->metadata == 0))
+		return;
+	if (EdwMetadataIsWanted(input, EDW_METADATA_BATCH))
+		origin.batch_id = EdwHistoryBatchId(pipeline);
+	EdwMetadataFill(input, &topic->change, &origin);
+}
+
+/*
  * Fill in the key of the row that a message is about, for the mark's mapping. In a
  * transaction of the caller's; raises what decoding raises.
  */
@@ -202,6 +225,7 @@ EdwRunFindKey(EdwPipeline *pipeline, int index, EdwDeadMark *mark)
 	EdwPartition *partition = pipeline->held[index].partition;
 	EdwTopic   *topic;
 	EdwReason	reason;
+	EdwFullPosition position;
 	StringInfoData key;
 
 	EdwRoutesStartBatch(pipeline);
@@ -209,6 +233,9 @@ EdwRunFindKey(EdwPipeline *pipeline, int index, EdwDeadMark *mark)
 	initStringInfo(&key);
 	if (topic->decoder != NULL &&
 		EdwRunDecode(pipeline, index, topic, &reason) == EDW_EVENT)
+	{
+		EdwEpochSetPosition(&position, &topic->change.position, mark->epoch);
+		fill_metadata(pipeline, index, topic, mark->epoch != 0 ? &position : NULL);
 		for (int i = 0; i < topic->route->ntargets; i++)
 		{
 			const EdwTarget *target = topic->route->targets[i];
@@ -220,6 +247,7 @@ EdwRunFindKey(EdwPipeline *pipeline, int index, EdwDeadMark *mark)
 			mark->row_key = memcpy(MemoryContextAlloc(pipeline->context, key.len + 1),
 								   key.data, key.len);
 		}
+	}
 	MemoryContextSwitchTo(old);
 }
 
@@ -235,6 +263,7 @@ add_event(EdwPipeline *pipeline, EdwBatch *batch, int index, EdwTopic *topic,
 		is_own_tombstone(message, &partition->state);
 	EdwDeadMark mark;
 
+	fill_metadata(pipeline, index, topic, position);
 	if (EdwWaitingAny(pipeline->waiting) &&
 		EdwWaitingMeets(pipeline->waiting, topic->route, change,
 						message->offset >= partition->state.seen_offset &&
@@ -451,6 +480,7 @@ static void
 start_stats(EdwPipeline *pipeline)
 {
 	EdwHistoryStart(pipeline);
+	pipeline->batch_id = 0;
 	pipeline->stats.source_times = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * (pipeline->nheld + 1));
 	pipeline->stats.kafka_times = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * (pipeline->nheld + 1));
 }
