@@ -167,12 +167,25 @@ static void
 truncate_target(Apply *apply)
 {
 	EdwBatchTarget *bt = apply->bt;
-	Oid			type = BYTEAOID;
-	Datum		value;
+	const EdwTarget *target = bt->target;
+	const EdwFoldChange *row = &bt->truncate_row;
+	Oid		   *types = palloc((target->ncolumns + 1) * sizeof(Oid));
+	Datum	   *values = palloc((target->ncolumns + 1) * sizeof(Datum));
+	char	   *nulls = palloc(target->ncolumns + 1);
+	int			n = 0;
 
+	types[n] = BYTEAOID;
+	nulls[n] = ' ';
+	values[n++] = EdwBytesDatum(bt->barrier.bytes, bt->barrier.len);
+	for (int i = 0; target->deleted_attnum != 0 && i < target->ncolumns; i++)
+		if (target->columns[i].audit)
+		{
+			types[n] = target->columns[i].type;
+			nulls[n] = row->nulls[i] ? 'n' : ' ';
+			values[n++] = row->values[i];
+		}
 	SPI_connect();
-	value = EdwBytesDatum(bt->barrier.bytes, bt->barrier.len);
-	SPI_execute_with_args(EdwTruncateSql(bt->target), 1, &type, &value, NULL, false, 0);
+	SPI_execute_with_args(EdwTruncateSql(target), n, types, values, nulls, false, 0);
 	SPI_finish();
 	store_barrier(apply);
 }
@@ -212,10 +225,14 @@ shape_of_rows(Apply *apply)
 	{
 		const EdwFoldChange *c = apply->changes[r];
 
-		if (c->op == 'd')
-			continue;
 		for (int i = 0; i < n; i++)
 		{
+			if (c->op == 'd')
+			{
+				/* a soft one writes them, too */
+				shape->written[i] |= target->deleted_attnum != 0 && target->columns[i].audit;
+				continue;
+			}
 			shape->written[i] |= c->presence[i] == EDW_PRESENT && target->columns[i].attnum != 0;
 			shape->kept[i] |= c->presence[i] != EDW_PRESENT;
 		}

@@ -387,6 +387,11 @@ add_truncate(EdwIncoming *in)
 		return;
 	}
 	bt->truncated = true;
+	if (bt->target->deleted_attnum != 0)
+	{
+		EdwShowRow(bt->route, in->change->values, in->change->nulls);
+		EdwMakeAuditRow(in, &bt->truncate_row);
+	}
 
 	/* what has no position arrived before the truncate did, and goes as well */
 	EdwBatchPurge(bt, EDW_OUTCOME_FOLDED, true);

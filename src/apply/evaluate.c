@@ -115,13 +115,30 @@ EdwAllocRow(EdwBatch *batch, EdwFoldChange *c, int ncolumns)
 	memset(c->presence, EDW_ABSENT, ncolumns);
 }
 
-/* A 'd' change's row: the key that EdwMakeKey just found. */
+/* A row with nothing but audit columns, from the row that is shown. */
+void
+EdwMakeAuditRow(EdwIncoming *in, EdwFoldChange *c)
+{
+	const EdwTarget *target = in->bt->target;
+	const EdwChange *change = in->change;
+
+	EdwAllocRow(in->batch, c, target->ncolumns);
+	for (int i = 0; i < target->ncolumns; i++)
+		if (target->columns[i].audit)
+			c->presence[i] = column_value(in, &target->columns[i], change->values, change->nulls,
+										  change->presence, &c->values[i], &c->nulls[i]);
+}
+
+/* A 'd' change's row: the key that EdwMakeKey just found, and what a soft delete tells of itself. */
 void
 EdwMakeKeyRow(EdwIncoming *in, EdwFoldChange *c)
 {
 	const EdwTarget *target = in->bt->target;
 
-	EdwAllocRow(in->batch, c, target->ncolumns);
+	if (target->deleted_attnum != 0)
+		EdwMakeAuditRow(in, c);
+	else
+		EdwAllocRow(in->batch, c, target->ncolumns);
 	for (int k = 0; k < target->nkeys; k++)
 	{
 		c->values[target->keys[k]] = in->bt->key_values[k];

@@ -35,7 +35,10 @@ extern const char *EdwMakeKey(EdwIncoming *in, Datum *values, bool *nulls,
 /* A 'u' change's values, in the target's columns. */
 extern void EdwMakeRow(EdwIncoming *in, EdwFoldChange *c);
 
-/* A 'd' change's row: the key that EdwMakeKey just found. */
+/* A 'd' change's row: the key that EdwMakeKey just found, and what a soft delete tells of itself. */
 extern void EdwMakeKeyRow(EdwIncoming *in, EdwFoldChange *c);
+
+/* A row with nothing but audit columns, from the row that is shown. */
+extern void EdwMakeAuditRow(EdwIncoming *in, EdwFoldChange *c);
 
 #endif							/* EDW_APPLY_EVALUATE_H */

@@ -41,7 +41,7 @@ typedef struct EdwFoldChange
 	const char *txid;			/* for arrives and departs, else NULL */
 	uint64		identity;
 
-	/* one block of memory, values first; ncolumns of the target each; 'd': only the key's */
+	/* one block of memory, values first; ncolumns of the target each; 'd': only the key's, and if soft the audit columns' */
 	Datum	   *values;
 	bool	   *nulls;
 	uint8	   *presence;		/* EdwPresence */
@@ -99,6 +99,7 @@ typedef struct EdwBatchTarget
 	int			entries_size;
 	EdwPositionBytes barrier;	/* the greatest truncate: stored, or of this batch (P4) */
 	bool		truncated;		/* … of this batch */
+	EdwFoldChange truncate_row; /* its audit columns, if deletes are soft */
 	EdwTruncate *truncated_at;	/* of a versioned target: each of them, in order */
 	int64		outcomes[EDW_NOUTCOMES];
 	int64		truncates;

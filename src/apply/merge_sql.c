@@ -95,10 +95,16 @@ append_delete(StringInfo sql, const EdwTarget *target)
 {
 	appendStringInfoString(sql, "\nWHEN MATCHED AND s." EDW_BATCH_OP " OPERATOR(pg_catalog.=) 'd'"
 						   " AND edw_stream.merge_guard(s." EDW_BATCH_ROW ", t._edw_seq) THEN\n\t");
-	if (target->deleted_attnum != 0)
-		appendStringInfoString(sql, "UPDATE SET _edw_deleted = true, _edw_seq = s." EDW_BATCH_SEQ);
-	else
+	if (target->deleted_attnum == 0)
+	{
 		appendStringInfoString(sql, "DELETE");
+		return;
+	}
+	appendStringInfoString(sql, "UPDATE SET ");
+	for (int i = 0; i < target->ncolumns; i++)
+		if (target->columns[i].audit)
+			appendStringInfo(sql, "%s = s.%s, ", target->columns[i].quoted, target->columns[i].quoted);
+	appendStringInfoString(sql, "_edw_deleted = true, _edw_seq = s." EDW_BATCH_SEQ);
 }
 
 /* (columns) and what goes into them */
@@ -197,13 +203,21 @@ EdwStoredSql(const EdwTarget *target)
 char *
 EdwTruncateSql(const EdwTarget *target)
 {
-	const char *older = "(t._edw_seq OPERATOR(pg_catalog.<) $1 OR t._edw_seq IS NULL)";
+	StringInfoData sql;
+	int			n = 1;
 
+	initStringInfo(&sql);
+	if (target->deleted_attnum == 0)
+		appendStringInfo(&sql, "DELETE FROM %s AS t", target->relation);
+	else
+	{
+		appendStringInfo(&sql, "UPDATE %s AS t SET _edw_deleted = true, _edw_seq = $1", target->relation);
+		for (int i = 0; i < target->ncolumns; i++)
+			if (target->columns[i].audit)
+				appendStringInfo(&sql, ", %s = $%d", target->columns[i].quoted, ++n);
+	}
+	appendStringInfoString(&sql, "\nWHERE (t._edw_seq OPERATOR(pg_catalog.<) $1 OR t._edw_seq IS NULL)");
 	if (target->unknown_member)
-		older = psprintf("%s AND %s", older, target->unknown_member);
-
-	if (target->deleted_attnum != 0)
-		return psprintf("UPDATE %s AS t SET _edw_deleted = true, _edw_seq = $1\nWHERE %s",
-						target->relation, older);
-	return psprintf("DELETE FROM %s AS t\nWHERE %s", target->relation, older);
+		appendStringInfo(&sql, " AND %s", target->unknown_member);
+	return sql.data;
 }

@@ -43,7 +43,7 @@ extern char *EdwAppendSql(const EdwShape *shape);
 /* the stored rows of a batch's keys: (row, _edw_seq[, _edw_deleted]) */
 extern char *EdwStoredSql(const EdwTarget *target);
 
-/* what a truncate at position $1 does */
+/* what a truncate at position $1 does; soft: $2 … are the audit columns' values, in their order */
 extern char *EdwTruncateSql(const EdwTarget *target);
 
 #endif							/* EDW_APPLY_MERGE_SQL_H */

@@ -249,6 +249,22 @@ replay_upsert(Replay *replay, EdwFoldChange *c)
 	act(replay, c);
 }
 
+/* What a soft delete tells of itself. */
+static void
+take_audit(Replay *replay, const EdwFoldChange *c)
+{
+	const EdwTarget *target = replay->bt->target;
+	EdwFoldChange *row = &replay->now.row;
+
+	for (int i = 0; target->deleted_attnum != 0 && i < target->ncolumns; i++)
+		if (target->columns[i].audit)
+		{
+			row->values[i] = c->values[i];
+			row->nulls[i] = c->nulls[i];
+			row->presence[i] = c->presence[i];
+		}
+}
+
 static void
 replay_delete(Replay *replay, EdwFoldChange *c)
 {
@@ -266,6 +282,8 @@ replay_delete(Replay *replay, EdwFoldChange *c)
 		return;
 	}
 	take_position(replay, c, -1);
+	if (live || c->position.len > 0)
+		take_audit(replay, c);
 	if (live)
 	{
 		if (c->position.len == 0)
