@@ -48,6 +48,7 @@ typedef struct Apply
 	EdwEntry  **rows;			/* what MERGE gets, by number */
 	EdwFoldChange **changes;	/* … their final ones */
 	int			nrows;
+	uint64		processed;		/* rows that the statement wrote */
 } Apply;
 
 typedef struct MappingLock
@@ -296,6 +297,7 @@ run_statement(Apply *apply)
 		/* one-shot: planned for the table as it is now, with the bounds as constants */
 		SPI_execute_with_args(append ? EdwAppendSql(shape) : EdwMergeSql(shape),
 							  append ? 0 : 2 * target->nbounds, types, values, NULL, false, 0);
+		apply->processed = SPI_processed;
 	}
 	PG_FINALLY();
 	{
@@ -404,11 +406,10 @@ collect_rows(Apply *apply)
 	EdwBatchTarget *bt = apply->bt;
 
 	drop_empty_entries(bt);
-	if (bt->target->def->apply != EDW_APPLY_APPEND)
-	{
+	if (bt->target->nkeys > 0)
 		sort_entries(bt->entries, bt->nentries);
+	if (bt->target->def->apply != EDW_APPLY_APPEND)
 		EdwResolveEntries(apply->batch, bt, apply->tombstones);
-	}
 	apply->rows = palloc_extended(Max(bt->nentries, 1) * sizeof(EdwEntry *), MCXT_ALLOC_HUGE);
 	apply->changes = palloc_extended(Max(bt->nentries, 1) * sizeof(EdwFoldChange *), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < bt->nentries; i++)
@@ -435,7 +436,11 @@ settle_rows(Apply *apply)
 
 	if (bt->target->def->apply == EDW_APPLY_APPEND)
 	{
-		bt->outcomes[EDW_OUTCOME_INSERTED] += apply->nrows;
+		int64		inserted = bt->target->nkeys > 0 ? (int64) apply->processed : apply->nrows;
+
+		/* the others' keys were there already */
+		bt->outcomes[EDW_OUTCOME_INSERTED] += inserted;
+		bt->outcomes[EDW_OUTCOME_DUPLICATE] += apply->nrows - inserted;
 		return;
 	}
 	for (int r = 0; r < apply->nrows; r++)

@@ -262,23 +262,52 @@ add_delete(EdwIncoming *in, bool pairs_with_delete)
 	EdwFold(in->batch, in->bt, entry, &c);
 }
 
+/*
+ * The entry of a row to append, NULL if the event is a duplicate of an earlier one of the batch. Keys say which
+ * event it is; without any, each is another one.
+ */
+static EdwEntry *
+append_entry(EdwIncoming *in)
+{
+	EdwEntry   *entry;
+
+	if (in->bt->target->nkeys == 0)
+	{
+		entry = EdwBatchAlloc(in->batch, sizeof(EdwEntry));
+		memset(entry, 0, sizeof(EdwEntry));
+		EdwAddEntry(in->bt, entry);
+		return entry;
+	}
+	entry = EdwFindEntry(in->batch, in->bt);
+	note_partition(in, entry);
+	return entry->live.op == 0 ? entry : NULL;
+}
+
 static void
 add_append(EdwIncoming *in)
 {
+	const EdwChange *change = in->change;
+	EdwFoldChange c;
 	EdwEntry   *entry;
+	const char *column;
+	const char *reason;
 
 	if (!EdwIsWanted(in))
 	{
 		in->bt->outcomes[EDW_OUTCOME_FILTERED]++;
 		return;
 	}
-	entry = EdwBatchAlloc(in->batch, sizeof(EdwEntry));
-	memset(entry, 0, sizeof(EdwEntry));
-	start_change(in, &entry->live, 'u');
-	EdwMakeRow(in, &entry->live);
+	column = EdwMakeKey(in, change->values, change->nulls, change->presence, &reason);
+	if (column != NULL)
+	{
+		reject_key(in, column, reason);
+		return;
+	}
+	start_change(in, &c, 'u');
+	EdwMakeRow(in, &c);
 	for (int i = 0; i < in->bt->target->ncolumns; i++)
 	{
-		if (entry->live.presence[i] == EDW_UNAVAILABLE)
+		if (c.presence[i] == EDW_UNAVAILABLE)
 		{
 			in->bt->outcomes[EDW_OUTCOME_REJECTED]++;
 			EdwBatchRejectUnavailable(in->batch, in->bt, NULL, in->message,
@@ -286,8 +315,15 @@ add_append(EdwIncoming *in)
 			return;
 		}
 	}
-	entry->live.position = EdwCopyPosition(in->batch, in->position);
-	EdwAddEntry(in->bt, entry);
+	entry = append_entry(in);
+	if (entry == NULL)
+	{
+		in->bt->outcomes[EDW_OUTCOME_DUPLICATE]++;
+		return;
+	}
+	c.position = EdwCopyPosition(in->batch, in->position);
+	entry->live = c;
+	entry->last = &entry->live;
 }
 
 static void

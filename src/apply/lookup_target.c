@@ -135,7 +135,7 @@ check_unique(Opening *opening)
 	foreach(lc, lookup->def->match)
 		attnums = bms_add_member(attnums, EdwRequireColumn(opening->dimension,
 														   ((EdwColumnExpression *) lfirst(lc))->column));
-	if (!EdwHasUniqueIndex(opening->dimension, attnums))
+	if (!EdwHasUniqueIndex(opening->dimension, attnums, lookup->def->missing == EDW_MISSING_INFER))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 				 errmsg("dimension %s has no unique index over the columns that column \"%s\" is matched by",

@@ -184,6 +184,11 @@ EdwAppendSql(const EdwShape *shape)
 	appendStringInfo(&sql, "INSERT INTO %s ", shape->target->relation);
 	append_insert_lists(&sql, shape, psprintf("%s\n\tSELECT ", overriding(shape)),
 						"\n\tFROM " EDW_BATCH_RELATION " AS s");
+	for (int k = 0; k < shape->target->nkeys; k++)
+		appendStringInfo(&sql, "%s%s", k == 0 ? "\n\tON CONFLICT (" : ", ",
+						 shape->target->columns[shape->target->keys[k]].quoted);
+	if (shape->target->nkeys > 0)
+		appendStringInfoString(&sql, ") DO NOTHING");
 	return sql.data;
 }
 

@@ -215,7 +215,7 @@ check_match(Check *check)
 				 errmsg("\"match\" of column \"%s\" is not the natural key of dimension %s",
 						lookup->column, lookup->dimension_name),
 				 errhint("Match exactly the keys of its mapping: %s.", join_names(check->mapping->keys))));
-	if (!versioned && !EdwHasUniqueIndex(check->dimension, attnums))
+	if (!versioned && !EdwHasUniqueIndex(check->dimension, attnums, lookup->missing == EDW_MISSING_INFER))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 				 errmsg("dimension %s has no unique index over the columns that column \"%s\" is matched by",

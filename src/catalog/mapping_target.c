@@ -249,9 +249,9 @@ check_key_column(Relation rel, const char *column)
 	return attnum;
 }
 
-/* Is it a unique index over exactly the columns in attnums, whole and valid? */
+/* Is it a unique index over exactly the columns in attnums, whole and valid? immediate: not a deferrable constraint's. */
 static bool
-index_is_over(Oid indexid, Bitmapset *attnums)
+index_is_over(Oid indexid, Bitmapset *attnums, bool immediate)
 {
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(indexid));
 	Form_pg_index index;
@@ -260,7 +260,7 @@ index_is_over(Oid indexid, Bitmapset *attnums)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for index %u", indexid);
 	index = (Form_pg_index) GETSTRUCT(tuple);
-	result = index->indisunique && index->indisvalid &&
+	result = index->indisunique && index->indisvalid && (index->indimmediate || !immediate) &&
 		index->indnkeyatts == bms_num_members(attnums) &&
 		heap_attisnull(tuple, Anum_pg_index_indpred, NULL) &&
 		heap_attisnull(tuple, Anum_pg_index_indexprs, NULL);
@@ -271,25 +271,25 @@ index_is_over(Oid indexid, Bitmapset *attnums)
 }
 
 bool
-EdwHasUniqueIndex(Relation rel, Bitmapset *attnums)
+EdwHasUniqueIndex(Relation rel, Bitmapset *attnums, bool immediate)
 {
 	ListCell   *lc;
 
 	foreach(lc, RelationGetIndexList(rel))
 	{
-		if (index_is_over(lfirst_oid(lc), attnums))
+		if (index_is_over(lfirst_oid(lc), attnums, immediate))
 			return true;
 	}
 	return false;
 }
 
 static void
-require_unique_index(Relation rel, List *keys, Bitmapset *attnums)
+require_unique_index(Relation rel, List *keys, Bitmapset *attnums, bool append)
 {
 	StringInfoData columns;
 	ListCell   *lc;
 
-	if (EdwHasUniqueIndex(rel, attnums))
+	if (EdwHasUniqueIndex(rel, attnums, append))
 		return;
 	initStringInfo(&columns);
 	foreach(lc, keys)
@@ -299,7 +299,8 @@ require_unique_index(Relation rel, List *keys, Bitmapset *attnums)
 			(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 			 errmsg("table \"%s\" has no unique index on (%s)",
 					RelationGetRelationName(rel), columns.data),
-			 errdetail("Rows are found by their key: without the index each batch would read the whole table."),
+			 append ? errdetail("It tells whether an event was appended before; that of a deferrable constraint cannot.")
+			 : errdetail("Rows are found by their key: without the index each batch would read the whole table."),
 			 errhint("CREATE UNIQUE INDEX ON %s (%s);",
 					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 												RelationGetRelationName(rel)),
@@ -346,7 +347,7 @@ EdwMappingTargetKeys(Relation rel, List *given, EdwApplyMode apply)
 					 errmsg("key column \"%s\" is listed twice", column)));
 		attnums = bms_add_member(attnums, attnum);
 	}
-	if (apply == EDW_APPLY_UPSERT)
-		require_unique_index(rel, keys, attnums);
+	if (apply != EDW_APPLY_SCD2)
+		require_unique_index(rel, keys, attnums, append);
 	return keys;
 }

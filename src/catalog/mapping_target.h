@@ -26,16 +26,16 @@ extern void EdwMappingTargetAddColumns(Oid relid, bool soft_delete);
 /* The column's number; ERROR with the nearest name when there is none. */
 extern AttrNumber EdwRequireColumn(Relation rel, const char *column);
 
-/* Is there a whole, valid unique index over exactly these columns? */
-extern bool EdwHasUniqueIndex(Relation rel, Bitmapset *attnums);
+/* Is there a whole, valid unique index over exactly these columns? immediate: one that ON CONFLICT can use. */
+extern bool EdwHasUniqueIndex(Relation rel, Bitmapset *attnums, bool immediate);
 
 /* ERROR unless a mapping may write the column; nearest name as a hint */
 extern void EdwMappingTargetCheckColumn(Relation rel, const char *column);
 
 /*
  * The key columns: those given, else the primary key's. ERROR unless they exist, are of
- * types that can be keys, and, to upsert by them, a unique index is over exactly them. NIL: append without
- * keys.
+ * types that can be keys, and, but for scd2, a unique index is over exactly them. NIL: append without
+ * keys, which takes every event.
  */
 extern List *EdwMappingTargetKeys(Relation rel, List *given, EdwApplyMode apply);
 

@@ -106,5 +106,5 @@ CALL edw_stream.drain('ap_letter');
 SELECT kafka_offset, reason, status FROM edw_stream.dead_letters WHERE stream = 'ap_letter' ORDER BY 1;
 SELECT id, v, kafka_offset FROM checked ORDER BY id;
 
-SELECT edw_stream.drop_stream(name) FROM edw_stream.stream WHERE name LIKE 'ap\_%';
+SELECT edw_stream.drop_stream(s) FROM unnest('{ap_meta,ap_flat,ap_letter}'::text[]) AS s;
 DROP SCHEMA ap_meta CASCADE;

@@ -79,7 +79,7 @@ SELECT edw_stream.discard_dead_letters(NULL);
 SELECT edw_stream.discard_dead_letters('pl_discord');
 
 -- What a later event leaves alone it does not supersede: appended rows, and rows that no delete removes.
-CREATE TABLE fact (id int, v int CHECK (v > 0));
+CREATE TABLE fact (id int PRIMARY KEY, v int CHECK (v > 0));
 SELECT edw_stream.create_stream('pl_append', NULL, '{t}', 'json');
 SELECT edw_stream.map_table('pl_append', 'fact', 't', apply => 'append', keys => '{id}');
 CREATE TABLE kept (id int PRIMARY KEY, v int CHECK (v > 0));
