@@ -42,6 +42,8 @@ explain_mapping(StringInfo out, const EdwMappingDef *def, List *mappings)
 	EdwShape   *shape = EdwShapeMake(EdwTargetDescribe(def, mappings));
 	ListCell   *lc;
 
+	/* a delete in a group arrives as an upsert of nulls (resolve.c) */
+	shape->deletes = !shape->target->grouped;
 	if (out->len > 0)
 		appendStringInfoString(out, "\n\n");
 	appendStringInfo(out, "-- topic: %s\n", def->topic);

@@ -92,12 +92,12 @@ EdwFindEntry(EdwBatch *batch, EdwBatchTarget *bt)
 
 /*
  * Is only the stored row able to tell what this one does, even alone? In a table of versions it
- * may be a version of its own, and all are kept.
+ * may be a version of its own, and all are kept; in a group's columns a row may be there without them.
  */
 static inline bool
 depends_on_stored(const EdwTarget *target, const EdwFoldChange *c)
 {
-	return c->position.len == 0 || c->arrives || c->departs || target->versioned != NULL;
+	return c->position.len == 0 || c->arrives || c->departs || target->versioned != NULL || target->grouped;
 }
 
 static bool

@@ -112,10 +112,11 @@ settle_missing(const EdwLookup *lookup, Datum *value, bool *isnull)
  * Filling in
  */
 
+/* A group's delete leaves nothing to look up: its columns become null. */
 static bool
-is_wanted(const EdwLookup *lookup, const EdwFoldChange *c)
+is_wanted(const EdwTarget *target, const EdwLookup *lookup, const EdwFoldChange *c)
 {
-	return c->op == 'u' && c->presence[lookup->column] == EDW_PRESENT;
+	return c->op == 'u' && c->presence[lookup->column] == EDW_PRESENT && !(target->grouped && c->deleted);
 }
 
 static EdwMembers *
@@ -125,7 +126,7 @@ collect_members(EdwBatch *batch, EdwBatchTarget *bt, const EdwLookup *lookup,
 	EdwMembers *members = EdwMembersCreate(batch, bt->target, lookup, nrows / 4);
 
 	for (int r = 0; r < nrows; r++)
-		of_row[r] = !rejected[r] && is_wanted(lookup, changes[r]) ? EdwMembersFind(members, changes[r]) : NULL;
+		of_row[r] = !rejected[r] && is_wanted(bt->target, lookup, changes[r]) ? EdwMembersFind(members, changes[r]) : NULL;
 	return members;
 }
 
@@ -183,7 +184,7 @@ fill_column(EdwBatch *batch, EdwBatchTarget *bt, const EdwLookup *lookup, EdwEnt
 		Datum	   *value = &changes[r]->values[lookup->column];
 		bool	   *isnull = &changes[r]->nulls[lookup->column];
 
-		if (!is_wanted(lookup, changes[r]) || rejected[r])
+		if (!is_wanted(bt->target, lookup, changes[r]) || rejected[r])
 			continue;
 		if (of_row[r] == NULL)
 			(void) settle_missing(lookup, value, isnull);

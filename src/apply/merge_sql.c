@@ -70,9 +70,9 @@ append_update(StringInfo sql, const EdwShape *shape)
 {
 	const EdwTarget *target = shape->target;
 
-	appendStringInfoString(sql, "\nWHEN MATCHED AND s." EDW_BATCH_OP " OPERATOR(pg_catalog.=) 'u'"
-						   " AND edw_stream.merge_guard(s." EDW_BATCH_ROW ", t._edw_seq) THEN"
-						   "\n\tUPDATE SET ");
+	appendStringInfo(sql, "\nWHEN MATCHED AND s." EDW_BATCH_OP " OPERATOR(pg_catalog.=) 'u'"
+					 " AND edw_stream.merge_guard(s." EDW_BATCH_ROW ", t.%s) THEN"
+					 "\n\tUPDATE SET ", target->seq_column);
 	for (int i = 0; i < target->ncolumns; i++)
 	{
 		const EdwTargetColumn *column = &target->columns[i];
@@ -87,14 +87,14 @@ append_update(StringInfo sql, const EdwShape *shape)
 		appendStringInfoString(sql, "_edw_deleted = s." EDW_BATCH_DELETED ", ");
 	if (target->def->inferred)
 		appendStringInfoString(sql, EDW_INFERRED_COLUMN " = false, ");
-	appendStringInfoString(sql, "_edw_seq = s." EDW_BATCH_SEQ);
+	appendStringInfo(sql, "%s = s." EDW_BATCH_SEQ, target->seq_column);
 }
 
 static void
 append_delete(StringInfo sql, const EdwTarget *target)
 {
-	appendStringInfoString(sql, "\nWHEN MATCHED AND s." EDW_BATCH_OP " OPERATOR(pg_catalog.=) 'd'"
-						   " AND edw_stream.merge_guard(s." EDW_BATCH_ROW ", t._edw_seq) THEN\n\t");
+	appendStringInfo(sql, "\nWHEN MATCHED AND s." EDW_BATCH_OP " OPERATOR(pg_catalog.=) 'd'"
+					 " AND edw_stream.merge_guard(s." EDW_BATCH_ROW ", t.%s) THEN\n\t", target->seq_column);
 	if (target->deleted_attnum == 0)
 	{
 		appendStringInfoString(sql, "DELETE");
@@ -104,7 +104,7 @@ append_delete(StringInfo sql, const EdwTarget *target)
 	for (int i = 0; i < target->ncolumns; i++)
 		if (target->columns[i].audit)
 			appendStringInfo(sql, "%s = s.%s, ", target->columns[i].quoted, target->columns[i].quoted);
-	appendStringInfoString(sql, "_edw_deleted = true, _edw_seq = s." EDW_BATCH_SEQ);
+	appendStringInfo(sql, "_edw_deleted = true, %s = s." EDW_BATCH_SEQ, target->seq_column);
 }
 
 /* (columns) and what goes into them */
@@ -135,8 +135,8 @@ append_insert_lists(StringInfo sql, const EdwShape *shape, const char *before_va
 		appendStringInfoString(sql, EDW_INFERRED_COLUMN ", ");
 		appendStringInfoString(&values, "false, ");
 	}
-	appendStringInfo(sql, "_edw_seq)%s%ss." EDW_BATCH_SEQ "%s",
-					 before_values, values.data, after_values);
+	appendStringInfo(sql, "%s)%s%ss." EDW_BATCH_SEQ "%s",
+					 target->seq_column, before_values, values.data, after_values);
 	pfree(values.data);
 }
 
@@ -198,11 +198,34 @@ EdwStoredSql(const EdwTarget *target)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT s." EDW_BATCH_ROW ", t._edw_seq%s FROM " EDW_BATCH_RELATION " AS s"
+	appendStringInfo(&sql, "SELECT s." EDW_BATCH_ROW ", t.%s%s FROM " EDW_BATCH_RELATION " AS s"
 					 " JOIN %s AS t ON ",
-					 target->deleted_attnum != 0 ? ", t._edw_deleted" : "", target->relation);
+					 target->seq_column, target->deleted_attnum != 0 ? ", t._edw_deleted" : "", target->relation);
 	EdwAppendKeyMatch(&sql, target);
 	return sql.data;
+}
+
+/* A group's columns become null; it is nothing to the others. */
+static void
+append_group_truncate(StringInfo sql, const EdwTarget *target)
+{
+	appendStringInfo(sql, "UPDATE %s AS t SET %s = $1", target->relation, target->seq_column);
+	for (int i = 0; i < target->ncolumns; i++)
+		if (target->columns[i].attnum != 0 && !target->columns[i].is_key && !target->columns[i].always_identity)
+			appendStringInfo(sql, ", %s = NULL", target->columns[i].quoted);
+}
+
+/* A row that no event wrote is older than all, but not one that only groups have written so far. */
+static void
+append_no_group(StringInfo sql, const EdwTarget *target)
+{
+	for (int i = 0; i < target->rel_desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(target->rel_desc, i);
+
+		if (!att->attisdropped && strncmp(NameStr(att->attname), "_edw_seq_", strlen("_edw_seq_")) == 0)
+			appendStringInfo(sql, " AND t.%s IS NULL", quote_identifier(NameStr(att->attname)));
+	}
 }
 
 char *
@@ -212,7 +235,9 @@ EdwTruncateSql(const EdwTarget *target)
 	int			n = 1;
 
 	initStringInfo(&sql);
-	if (target->deleted_attnum == 0)
+	if (target->grouped)
+		append_group_truncate(&sql, target);
+	else if (target->deleted_attnum == 0)
 		appendStringInfo(&sql, "DELETE FROM %s AS t", target->relation);
 	else
 	{
@@ -221,7 +246,14 @@ EdwTruncateSql(const EdwTarget *target)
 			if (target->columns[i].audit)
 				appendStringInfo(&sql, ", %s = $%d", target->columns[i].quoted, ++n);
 	}
-	appendStringInfoString(&sql, "\nWHERE (t._edw_seq OPERATOR(pg_catalog.<) $1 OR t._edw_seq IS NULL)");
+	if (target->grouped)
+		appendStringInfo(&sql, "\nWHERE t.%s OPERATOR(pg_catalog.<) $1", target->seq_column);
+	else
+	{
+		appendStringInfoString(&sql, "\nWHERE (t._edw_seq OPERATOR(pg_catalog.<) $1 OR t._edw_seq IS NULL");
+		append_no_group(&sql, target);
+		appendStringInfoChar(&sql, ')');
+	}
 	if (target->unknown_member)
 		appendStringInfo(&sql, " AND %s", target->unknown_member);
 	return sql.data;

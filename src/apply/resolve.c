@@ -7,7 +7,9 @@
  *	- changes of which a newer one lacks columns that an older one gives: the older
  *	  one counts only if it is newer than the stored row (P5, P6);
  *	- keys that move within one source transaction, where a delete may concern the row
- *	  that was displaced, not the one that arrived (P3).
+ *	  that was displaced, not the one that arrived (P3);
+ *	- a group's columns of a row (option group), which may be there without them: then
+ *	  their tombstone tells. A delete sets them to null, and the row stays.
  * So their rows' positions are read by one query, and then each change does to a picture
  * of the row exactly what it would have done alone. The result is one row for MERGE,
  * whose guard verifies that the stored row still is what was read here.
@@ -29,6 +31,7 @@ typedef struct Picture
 	bool		exists;
 	bool		replaced;		/* what was stored is gone, columns and all */
 	bool		dirty;			/* MERGE has something to do */
+	bool		beside;			/* of a group: position is the tombstone's, and no row shows it */
 	EdwPositionBytes position;	/* of the row, or of its tombstone; len 0: none */
 	const char *txid;			/* of the change that wrote position, NULL unknown */
 	uint64		identity;
@@ -152,6 +155,18 @@ take_position(Replay *replay, const EdwFoldChange *c, int half)
 	now->identity = c->identity;
 }
 
+/* What deletes a group's columns has their position; so what comes back without one goes just above it. */
+static void
+step_after(Replay *replay)
+{
+	EdwPositionBytes position = replay->now.position;
+	uint8	   *copy = EdwBatchAlloc(replay->batch, position.len);
+
+	memcpy(copy, position.bytes, position.len);
+	copy[position.len - 1]++;
+	replay->now.position.bytes = copy;
+}
+
 /*
  * A lone tombstone deletes in Kafka's order whatever is there (O9). When the very change that it
  * deleted comes again after it, Kafka says that the row is back: only what is older than
@@ -216,10 +231,11 @@ replay_upsert(Replay *replay, EdwFoldChange *c)
 	Picture    *now = &replay->now;
 	int			ncolumns = replay->bt->target->ncolumns;
 	bool		displaces = c->arrives && now->exists && !now->row.deleted;
+	bool		starts = !now->exists || (replay->bt->target->grouped && now->row.deleted);
 	int			half;
 
 	/* another row than the stored one takes its place: nothing of that is kept */
-	if (!now->exists || displaces)
+	if (starts || displaces)
 	{
 		if (memchr(c->presence, EDW_UNAVAILABLE, ncolumns) != NULL)
 		{
@@ -241,11 +257,14 @@ replay_upsert(Replay *replay, EdwFoldChange *c)
 	}
 	half = displaced(now, c) + displaces;
 	now->exists = true;
+	now->beside = false;
 	now->row.deleted = false;
 	if (c->position.len > 0)
 		take_position(replay, c, half > 0 ? Min(1 + half, 255) : -1);
 	else if (now->position.len == 0)
 		now->position = no_position(replay->batch, c->epoch);
+	else if (starts && replay->bt->target->grouped)
+		step_after(replay);
 	act(replay, c);
 }
 
@@ -265,11 +284,32 @@ take_audit(Replay *replay, const EdwFoldChange *c)
 		}
 }
 
+/* A row shows that its group's columns were deleted. */
+static void
+empty_group(Replay *replay)
+{
+	const EdwTarget *target = replay->bt->target;
+	Picture    *now = &replay->now;
+
+	now->exists = true;
+	now->beside = false;
+	now->dirty = true;
+	now->row.deleted = true;
+	for (int i = 0; i < target->ncolumns; i++)
+		if (!target->columns[i].is_key)
+		{
+			now->row.values[i] = (Datum) 0;
+			now->row.nulls[i] = true;
+			now->row.presence[i] = EDW_PRESENT;
+		}
+}
+
 static void
 replay_delete(Replay *replay, EdwFoldChange *c)
 {
 	Picture    *now = &replay->now;
-	bool		soft = replay->bt->target->deleted_attnum != 0;
+	bool		grouped = replay->bt->target->grouped;
+	bool		stays = grouped || replay->bt->target->deleted_attnum != 0;
 	bool		live = now->exists && !now->row.deleted;
 	int			rows = c->departs && live ? displaced(now, c) : 0;
 
@@ -288,8 +328,8 @@ replay_delete(Replay *replay, EdwFoldChange *c)
 	{
 		if (c->position.len == 0)
 			step_before(replay);
-		now->exists = soft;
-		now->row.deleted = soft;
+		now->exists = stays;
+		now->row.deleted = stays;
 		act(replay, c);
 	}
 	else
@@ -299,6 +339,8 @@ replay_delete(Replay *replay, EdwFoldChange *c)
 	}
 	if (!(c->filtered && c->first && !replay->entry->expect_row))
 		replay->entry->bury = now->position;
+	if (grouped && now->exists)
+		empty_group(replay);
 }
 
 static void
@@ -313,6 +355,10 @@ replay_change(Replay *replay, EdwFoldChange *c)
 		if (order <= 0)
 		{
 			EdwCountOutcome(replay->bt, c, order == 0 ? EDW_OUTCOME_DUPLICATE : EDW_OUTCOME_STALE);
+
+			/* in order, it would have made the row, which the delete would have left */
+			if (replay->now.beside && c->op == 'u')
+				empty_group(replay);
 			return;
 		}
 	}
@@ -407,7 +453,7 @@ finish(Replay *replay)
 		now->row.message = now->acted->message;
 		EdwCountOutcome(replay->bt, now->acted, now->row.outcome);
 	}
-	if (now->exists)
+	if (now->exists && !(replay->bt->target->grouped && now->row.deleted))
 		entry->bury.len = 0;
 	entry->blind = entry->bury.len > 0 && !entry->expect_row;
 	if (!now->dirty || (!now->exists && !entry->expect_row))
@@ -434,6 +480,28 @@ copy_key(const EdwTarget *target, EdwFoldChange *row, const EdwFoldChange *from)
 	}
 }
 
+/*
+ * What is known of a row that is not there. Of a group also where its row is: it may have written nothing into that, or be
+ * deleted, which its tombstone or the last truncate says by having the row's position.
+ */
+static void
+look_for_tombstone(Replay *replay, EdwTombstones *tombstones)
+{
+	const EdwEntry *entry = replay->entry;
+	Picture    *now = &replay->now;
+	EdwPositionBytes barrier = replay->bt->barrier;
+	EdwPositionBytes dead = EdwTombstoneFind(tombstones, entry->key, entry->key_len);
+
+	if (replay->bt->target->grouped && entry->expect_row)
+		now->row.deleted = now->position.len == 0 ||
+			(barrier.len > 0 && EdwPositionOrder(barrier, now->position) == 0) ||
+			(dead.len > 0 && EdwPositionOrder(dead, now->position) == 0);
+	if (dead.len == 0 || now->position.len > 0)
+		return;
+	now->position = EdwCopyPosition(replay->batch, dead);
+	now->beside = replay->bt->target->grouped;
+}
+
 static void
 replay_entry(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry *entry, EdwTombstones *tombstones)
 {
@@ -446,21 +514,13 @@ replay_entry(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry *entry, EdwTombstones
 	replay->batch = batch;
 	replay->bt = bt;
 	replay->entry = entry;
-	replay->now.exists = entry->expect_row;
-	replay->now.position = entry->expect;
-	if (!entry->expect_row)
-	{
-		EdwPositionBytes dead = EdwTombstoneFind(tombstones, entry->key, entry->key_len);
-
-		if (dead.len > 0)
-		{
-			replay->now.position.len = dead.len;
-			replay->now.position.bytes = memcpy(EdwBatchAlloc(batch, dead.len), dead.bytes, dead.len);
-		}
-	}
 	EdwAllocRow(batch, &replay->now.row, n);
 	copy_key(bt->target, &replay->now.row, &entry->live);
+	replay->now.exists = entry->expect_row;
+	replay->now.position = entry->expect;
 	replay->now.row.deleted = entry->expect_deleted;
+	if (!entry->expect_row || bt->target->grouped)
+		look_for_tombstone(replay, tombstones);
 
 	nchanges = order_changes(batch, entry, &changes);
 	for (int i = 0; i < nchanges; i++)

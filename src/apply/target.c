@@ -552,8 +552,10 @@ open_target(const EdwMappingDef *def, EdwInputDesc *input, List *mappings)
 	check_named_columns(target);
 	find_keys(target);
 	find_bounds(target, rel);
-	target->seq_attnum = own_column(target, "_edw_seq");
-	target->has_seq = true;
+	target->seq_column = EdwGroupSeqColumn(def->group);
+	(void) own_column(target, target->seq_column);
+	target->seq_column = pstrdup(quote_identifier(target->seq_column));
+	target->grouped = def->group != NULL;
 	if (def->on_delete == EDW_DELETE_SOFT)
 		target->deleted_attnum = own_column(target, "_edw_deleted");
 	if (def->scd2)

@@ -105,8 +105,8 @@ typedef struct EdwTarget
 	Expr	   *planned_filter; /* NULL: none */
 	ExprState  *filter;
 	Bitmapset  *filter_inputs;
-	bool		has_seq;		/* always true once mapped: _edw_seq */
-	AttrNumber	seq_attnum;
+	char	   *seq_column;		/* quoted: holds the position of what this mapping writes */
+	bool		grouped;		/* … and that is not the whole row (option group) */
 	AttrNumber	deleted_attnum; /* _edw_deleted for on_delete soft, else 0 */
 	EdwVersioned *versioned;	/* apply => 'scd2', else NULL */
 

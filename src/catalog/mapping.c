@@ -192,6 +192,7 @@ mapping_from_tuple(HeapTuple tuple, bool missing_ok)
 	def->source_types = EdwSourceTypesParse(DatumGetJsonbP(datum));
 	if (def->apply == EDW_APPLY_SCD2)
 		def->scd2 = EdwScd2OptionsParse(DatumGetJsonbP(datum));
+	def->group = EdwGroupOptionParse(DatumGetJsonbP(datum));
 	def->unknown_member = EdwUnknownMemberParse(DatumGetJsonbP(datum));
 	datum = SPI_getbinval(tuple, desc, COL_LOOKUPS, &isnull);
 	def->lookups = EdwLookupsParse(DatumGetJsonbP(datum), missing_ok);

@@ -9,6 +9,7 @@
 #ifndef EDW_CATALOG_MAPPING_H
 #define EDW_CATALOG_MAPPING_H
 
+#include "catalog/mapping_group.h"
 #include "catalog/mapping_lookup.h"
 #include "catalog/mapping_scd2.h"
 
@@ -59,6 +60,7 @@ typedef struct EdwMappingDef
 	bool		awaited;		/* a lookup of the stream's waits for members of the target */
 	bool		inferred;		/* a lookup of the stream's makes members of the target */
 	List	   *unknown_member; /* EdwColumnExpression *, whose expressions are values; NIL: none */
+	char	   *group;			/* option group; NULL: none */
 	uint8	   *barrier;		/* position of the last applied truncate, with epoch */
 	int			barrier_len;	/* 0: none */
 	List	   *known_fields;	/* char *: unmapped fields that were accepted */

@@ -129,6 +129,8 @@ options_argument(FunctionCallInfo fcinfo, EdwApplyMode apply)
 	options = PG_GETARG_JSONB_P(ARG_OPTIONS);
 	if (apply != EDW_APPLY_APPEND)
 		names[n++] = EDW_UNKNOWN_OPTION;
+	if (apply == EDW_APPLY_UPSERT)
+		names[n++] = "group";
 	for (int i = 0; apply == EDW_APPLY_SCD2 && EdwScd2OptionNames[i] != NULL; i++)
 		names[n++] = EdwScd2OptionNames[i];
 	EdwCheckOptionNames(options, names, n, "mapping option");
@@ -303,6 +305,12 @@ check_combinations(const NewMapping *mapping)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("lookups are for facts, not for a table of versions"),
 				 errhint("Keep the natural key in the dimension, and join in a view.")));
+	if (EdwGroupOptionParse(mapping->options) != NULL && mapping->on_delete == EDW_DELETE_SOFT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("on_delete => 'soft' cannot go with option \"group\""),
+				 errdetail("A row has one mark of being deleted, and several groups."),
+				 errhint("Leave out on_delete: a delete sets the group's columns to null.")));
 	if (mapping->apply == EDW_APPLY_SCD2 && mapping->on_truncate == EDW_TRUNCATE_APPLY &&
 		EdwScd2OptionsParse(mapping->options)->valid_time != NULL)
 		ereport(ERROR,
@@ -430,6 +438,7 @@ try_route(const NewMapping *mapping)
 							   security | SECURITY_LOCAL_USERID_CHANGE |
 							   SECURITY_RESTRICTED_OPERATION);
 	(void) EdwRouteBuild(mapping->topic, mappings);
+	EdwGroupCheckColumns(mapping->target, mappings);
 	AtEOXact_GUC(false, guc_level);
 	SetUserIdAndSecContext(user, security);
 }
@@ -494,7 +503,8 @@ edw_stream_map_table(PG_FUNCTION_ARGS)
 	mapping.stream = EdwStreamLoadOwned(text_argument(fcinfo, ARG_STREAM), "FOR NO KEY UPDATE");
 	check_new_mapping(fcinfo, &mapping);
 
-	EdwMappingTargetAddColumns(mapping.target, mapping.on_delete == EDW_DELETE_SOFT);
+	EdwMappingTargetAddColumns(mapping.target, EdwGroupSeqColumn(EdwGroupOptionParse(mapping.options)),
+							   mapping.on_delete == EDW_DELETE_SOFT);
 	insert_unknown_member(&mapping);
 	replace_dropped(&mapping);
 	insert_mapping(&mapping);

@@ -141,10 +141,10 @@ append_column(StringInfo sql, const char *definition)
 }
 
 void
-EdwMappingTargetAddColumns(Oid relid, bool soft_delete)
+EdwMappingTargetAddColumns(Oid relid, const char *seq_column, bool soft_delete)
 {
 	Relation	rel = relation_open(relid, NoLock);
-	bool		has_seq = has_column(rel, EDW_SEQ_COLUMN, BYTEAOID);
+	bool		has_seq = has_column(rel, seq_column, BYTEAOID);
 	bool		has_deleted = !soft_delete || has_column(rel, EDW_DELETED_COLUMN, BOOLOID);
 	StringInfoData sql;
 
@@ -162,7 +162,7 @@ EdwMappingTargetAddColumns(Oid relid, bool soft_delete)
 	relation_close(rel, NoLock);
 
 	if (!has_seq)
-		append_column(&sql, EDW_SEQ_COLUMN " pg_catalog.bytea");
+		append_column(&sql, psprintf("%s pg_catalog.bytea", quote_identifier(seq_column)));
 	if (!has_deleted)
 		append_column(&sql, EDW_DELETED_COLUMN " pg_catalog.bool NOT NULL DEFAULT false");
 	if (has_seq && has_deleted)
@@ -212,7 +212,7 @@ EdwMappingTargetCheckColumn(Relation rel, const char *column)
 {
 	Form_pg_attribute attr;
 
-	if (strcmp(column, EDW_SEQ_COLUMN) == 0 || strcmp(column, EDW_DELETED_COLUMN) == 0)
+	if (strncmp(column, EDW_SEQ_COLUMN, strlen(EDW_SEQ_COLUMN)) == 0 || strcmp(column, EDW_DELETED_COLUMN) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("column \"%s\" is written by the extension itself", column),

@@ -21,7 +21,7 @@ extern Relation EdwMappingTargetOpen(Oid relid, const EdwStreamDef *stream,
 									 bool needs_truncate);
 
 /* Add the extension's own columns as far as they are missing; ERROR if one has another type. */
-extern void EdwMappingTargetAddColumns(Oid relid, bool soft_delete);
+extern void EdwMappingTargetAddColumns(Oid relid, const char *seq_column, bool soft_delete);
 
 /* The column's number; ERROR with the nearest name when there is none. */
 extern AttrNumber EdwRequireColumn(Relation rel, const char *column);
