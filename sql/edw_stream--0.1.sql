@@ -135,7 +135,7 @@ CREATE TABLE edw_stream.scd2_event (
 	key bytea NOT NULL,					-- canonical bytes of the natural key
 	position bytea NOT NULL,
 	at bigint NOT NULL,					-- its own time, in the unit of the target's valid_from
-	kind "char" NOT NULL,				-- s sets, a sets (arrives), e ends, d ends (departs)
+	kind "char" NOT NULL,				-- s sets, a sets (arrives), e ends, d ends (departs); c, b as s, a, with audit columns in shown
 	missing int2[],						-- attnums of columns that it did not give
 	shown text[],						-- its values by attnum, if no version shows them
 	noted_at timestamptz NOT NULL DEFAULT now(),

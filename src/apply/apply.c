@@ -32,7 +32,6 @@
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/typcache.h"
 
 /* advisory locks of SQL functions have 1 or 2 here */
 #define LOCK_CLASS_MAPPING	0x4544
@@ -243,33 +242,6 @@ shape_of_rows(Apply *apply)
 	return shape;
 }
 
-/* The least and greatest value of each bounding column, as parameters. */
-static void
-find_bounds(Apply *apply, Oid *types, Datum *values)
-{
-	const EdwTarget *target = apply->bt->target;
-
-	for (int b = 0; b < target->nbounds; b++)
-	{
-		const EdwTargetColumn *column = &target->columns[target->bounds[b]];
-		TypeCacheEntry *entry = lookup_type_cache(column->type, TYPECACHE_CMP_PROC_FINFO);
-		Datum	   *least = &values[2 * b];
-		Datum	   *greatest = &values[2 * b + 1];
-
-		types[2 * b] = types[2 * b + 1] = column->type;
-		*least = *greatest = apply->changes[0]->values[target->bounds[b]];
-		for (int r = 1; r < apply->nrows; r++)
-		{
-			Datum		value = apply->changes[r]->values[target->bounds[b]];
-
-			if (DatumGetInt32(FunctionCall2Coll(&entry->cmp_proc_finfo, column->collation, value, *least)) < 0)
-				*least = value;
-			if (DatumGetInt32(FunctionCall2Coll(&entry->cmp_proc_finfo, column->collation, value, *greatest)) > 0)
-				*greatest = value;
-		}
-	}
-}
-
 static void
 run_statement(Apply *apply)
 {
@@ -278,11 +250,10 @@ run_statement(Apply *apply)
 	bool		append = target->def->apply == EDW_APPLY_APPEND;
 	EdwRows		rows;
 	EdwGuard	guard = {0};
-	Oid		   *types = palloc(Max(2 * target->nbounds, 1) * sizeof(Oid));
-	Datum	   *values = palloc(Max(2 * target->nbounds, 1) * sizeof(Datum));
+	Oid		   *types;
+	Datum	   *values;
 
-	if (shape->bounded)
-		find_bounds(apply, types, values);
+	EdwRowsBounds(target, apply->changes, apply->nrows, &types, &values);
 	guard.rows = apply->rows;
 	guard.nrows = apply->nrows;
 	guard.ncolumns = target->ncolumns;

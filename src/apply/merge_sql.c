@@ -202,6 +202,7 @@ EdwStoredSql(const EdwTarget *target)
 					 " JOIN %s AS t ON ",
 					 target->seq_column, target->deleted_attnum != 0 ? ", t._edw_deleted" : "", target->relation);
 	EdwAppendKeyMatch(&sql, target);
+	append_bounds(&sql, target);
 	return sql.data;
 }
 

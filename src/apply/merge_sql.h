@@ -40,7 +40,7 @@ extern void EdwAppendKeyMatch(StringInfo sql, const EdwTarget *target);
 extern char *EdwMergeSql(const EdwShape *shape);
 extern char *EdwAppendSql(const EdwShape *shape);
 
-/* the stored rows of a batch's keys: (row, _edw_seq[, _edw_deleted]) */
+/* the stored rows of a batch's keys: (row, _edw_seq[, _edw_deleted]); parameters as EdwMergeSql's, if bounded */
 extern char *EdwStoredSql(const EdwTarget *target);
 
 /* what a truncate at position $1 does; soft: $2 … are the audit columns' values, in their order */

@@ -30,6 +30,8 @@
 #define KIND_ARRIVES	'a'
 #define KIND_ENDS		'e'
 #define KIND_DEPARTS	'd'
+#define KIND_SET_OWN	'c'		/* as SET, with the values of opening columns only */
+#define KIND_ARRIVES_OWN	'b'
 
 enum
 {
@@ -70,9 +72,9 @@ read_missing(EdwScd2 *scd2, EdwTimelineEvent *event, Datum value)
 				event->given[i] = false;
 }
 
-/* The values that a superseded event gave, by attnum; a column that came later has none. */
+/* The values that an event gave, by attnum; a column that came later has none. */
 static void
-read_values(EdwScd2 *scd2, EdwTimelineEvent *event, Datum value)
+read_values(EdwScd2 *scd2, Datum value, Datum **event_values, bool **event_nulls)
 {
 	const EdwTarget *target = scd2->bt->target;
 	MemoryContext old = MemoryContextSwitchTo(scd2->batch->context);
@@ -81,8 +83,8 @@ read_values(EdwScd2 *scd2, EdwTimelineEvent *event, Datum value)
 	int			n;
 
 	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
-	event->values = palloc0(Max(target->ncolumns, 1) * sizeof(Datum));
-	event->nulls = palloc(Max(target->ncolumns, 1) * sizeof(bool));
+	*event_values = palloc0(Max(target->ncolumns, 1) * sizeof(Datum));
+	*event_nulls = palloc(Max(target->ncolumns, 1) * sizeof(bool));
 	for (int i = 0; i < target->ncolumns; i++)
 	{
 		const EdwTargetColumn *column = &target->columns[i];
@@ -90,14 +92,13 @@ read_values(EdwScd2 *scd2, EdwTimelineEvent *event, Datum value)
 		Oid			input;
 		Oid			ioparam;
 
-		event->nulls[i] = at >= n || nulls[at];
-		if (event->nulls[i])
+		(*event_nulls)[i] = at >= n || nulls[at];
+		if ((*event_nulls)[i])
 			continue;
 		getTypeInputInfo(column->type, &input, &ioparam);
-		event->values[i] = OidInputFunctionCall(input, TextDatumGetCString(elements[at]),
-												ioparam, column->typmod);
+		(*event_values)[i] = OidInputFunctionCall(input, TextDatumGetCString(elements[at]),
+												  ioparam, column->typmod);
 	}
-	event->stored_values = true;
 	MemoryContextSwitchTo(old);
 }
 
@@ -137,12 +138,17 @@ note_point(EdwScd2 *scd2, HeapTuple tuple, TupleDesc desc, int number)
 	event->point = number;
 	event->at = DatumGetInt64(values[POINT_AT]);
 	event->ends = kind == KIND_ENDS || kind == KIND_DEPARTS;
-	event->arrives = kind == KIND_ARRIVES;
+	event->arrives = kind == KIND_ARRIVES || kind == KIND_ARRIVES_OWN;
 	event->departs = kind == KIND_DEPARTS;
 	if (!nulls[POINT_MISSING])
 		read_missing(scd2, event, values[POINT_MISSING]);
-	if (!nulls[POINT_VALUES])
-		read_values(scd2, event, values[POINT_VALUES]);
+	if (nulls[POINT_VALUES])
+		return;
+	event->stored_values = kind != KIND_SET_OWN && kind != KIND_ARRIVES_OWN;
+	if (event->stored_values)
+		read_values(scd2, values[POINT_VALUES], &event->values, &event->nulls);
+	else
+		read_values(scd2, values[POINT_VALUES], &event->own_values, &event->own_nulls);
 }
 
 static bool
@@ -230,7 +236,7 @@ given_values(EdwScd2 *scd2, const EdwTimelineEvent *event)
 		Oid			output;
 		bool		is_varlena;
 
-		if (!event->given[i] || event->nulls[i])
+		if (!event->given[i] || event->nulls[i] || (event->keep_own && !target->versioned->opening[i]))
 			continue;
 		getTypeOutputInfo(column->type, &output, &is_varlena);
 		elements[column->attnum - 1] =
@@ -250,11 +256,15 @@ put_event(EdwStore *points, EdwScd2 *scd2, EdwHistory *history, const EdwTimelin
 	values[POINT_KEY] = EdwBytesDatum(history->entry->key, history->entry->key_len);
 	values[POINT_POSITION] = EdwBytesDatum(event->position, event->position_len);
 	values[POINT_AT] = Int64GetDatum(event->at);
-	values[POINT_KIND] = CharGetDatum(event->ends ? (event->departs ? KIND_DEPARTS : KIND_ENDS)
-									  : (event->arrives ? KIND_ARRIVES : KIND_SET));
+	if (event->ends)
+		values[POINT_KIND] = CharGetDatum(event->departs ? KIND_DEPARTS : KIND_ENDS);
+	else if (event->keep_own)
+		values[POINT_KIND] = CharGetDatum(event->arrives ? KIND_ARRIVES_OWN : KIND_SET_OWN);
+	else
+		values[POINT_KIND] = CharGetDatum(event->arrives ? KIND_ARRIVES : KIND_SET);
 	values[POINT_MISSING] = missing_columns(scd2, event, &nulls[POINT_MISSING]);
-	nulls[POINT_VALUES] = !event->keep_values;
-	values[POINT_VALUES] = event->keep_values ? given_values(scd2, event) : (Datum) 0;
+	nulls[POINT_VALUES] = !event->keep_values && !event->keep_own;
+	values[POINT_VALUES] = nulls[POINT_VALUES] ? (Datum) 0 : given_values(scd2, event);
 	EdwStorePut(points, values, nulls);
 }
 
@@ -262,7 +272,8 @@ put_event(EdwStore *points, EdwScd2 *scd2, EdwHistory *history, const EdwTimelin
 static bool
 must_write(const EdwTimelineEvent *event)
 {
-	return event->keep_point && (event->point < 0 || event->stored_values != event->keep_values);
+	return event->keep_point && (event->point < 0 || event->stored_values != event->keep_values ||
+								 (event->own_values != NULL) != event->keep_own);
 }
 
 static bool

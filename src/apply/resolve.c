@@ -84,17 +84,21 @@ read_stored(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry **waiting, int n)
 	EdwShape   *shape = EdwShapeMake(bt->target);
 	EdwFoldChange **changes = EdwBatchAlloc(batch, n * sizeof(EdwFoldChange *));
 	EdwRows		rows;
+	Oid		   *types;
+	Datum	   *values;
 
 	for (int i = 0; i < bt->target->ncolumns; i++)
 		shape->written[i] = bt->target->columns[i].is_key;
 	for (int i = 0; i < n; i++)
 		changes[i] = &waiting[i]->live;
+	EdwRowsBounds(bt->target, changes, n, &types, &values);
 	SPI_connect();
 	EdwRowsEnter(&rows, shape, changes, n);
 	SPI_register_relation(&rows.enr);
 	PG_TRY();
 	{
-		SPI_execute(EdwStoredSql(bt->target), false, 0);
+		SPI_execute_with_args(EdwStoredSql(bt->target), 2 * bt->target->nbounds, types, values,
+							  NULL, false, 0);
 	}
 	PG_FINALLY();
 	{

@@ -28,6 +28,7 @@
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
 #include "optimizer/tlist.h"
+#include "utils/typcache.h"
 
 #define PLANNED_ROWS	10
 
@@ -156,6 +157,32 @@ void
 EdwRowsLeave(EdwRows *rows)
 {
 	current_rows = rows->outer;
+}
+
+void
+EdwRowsBounds(const EdwTarget *target, EdwFoldChange **changes, int nrows, Oid **types, Datum **values)
+{
+	*types = palloc(Max(2 * target->nbounds, 1) * sizeof(Oid));
+	*values = palloc(Max(2 * target->nbounds, 1) * sizeof(Datum));
+	for (int b = 0; b < target->nbounds; b++)
+	{
+		const EdwTargetColumn *column = &target->columns[target->bounds[b]];
+		TypeCacheEntry *entry = lookup_type_cache(column->type, TYPECACHE_CMP_PROC_FINFO);
+		Datum	   *least = &(*values)[2 * b];
+		Datum	   *greatest = &(*values)[2 * b + 1];
+
+		(*types)[2 * b] = (*types)[2 * b + 1] = column->type;
+		*least = *greatest = changes[0]->values[target->bounds[b]];
+		for (int r = 1; r < nrows; r++)
+		{
+			Datum		value = changes[r]->values[target->bounds[b]];
+
+			if (DatumGetInt32(FunctionCall2Coll(&entry->cmp_proc_finfo, column->collation, value, *least)) < 0)
+				*least = value;
+			if (DatumGetInt32(FunctionCall2Coll(&entry->cmp_proc_finfo, column->collation, value, *greatest)) > 0)
+				*greatest = value;
+		}
+	}
 }
 
 /*

@@ -21,6 +21,13 @@ typedef struct EdwRows
 /* Make statements that are planned from now until EdwRowsLeave read these rows. */
 extern void EdwRowsEnter(EdwRows *rows, const EdwShape *shape, EdwFoldChange **changes, int nrows);
 
+/*
+ * The least and greatest value of each of the target's bounds among the rows, of which there is one at least: parameters
+ * of the statement, 2 * nbounds, in the current context.
+ */
+extern void EdwRowsBounds(const EdwTarget *target, EdwFoldChange **changes, int nrows,
+						  Oid **types, Datum **values);
+
 /* In PG_FINALLY. */
 extern void EdwRowsLeave(EdwRows *rows);
 

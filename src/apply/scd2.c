@@ -269,6 +269,7 @@ start_histories(EdwScd2 *scd2)
 		scd2->histories[h].entry = scd2->bt->entries[h];
 		timeline->ncolumns = target->ncolumns;
 		timeline->tracked = target->versioned->tracked;
+		timeline->opening = target->versioned->opening;
 		timeline->defaults = defaults;
 		timeline->default_nulls = default_nulls;
 		timeline->by_time = target->def->scd2->valid_time != NULL;
@@ -327,7 +328,7 @@ overwrites(const EdwTimeline *timeline)
 			continue;
 		row = &timeline->stored[version->stored];
 		for (int c = 0; c < timeline->ncolumns; c++)
-			if (!timeline->tracked[c] &&
+			if (!timeline->tracked[c] && !(timeline->opening && timeline->opening[c]) &&
 				(row->nulls[c] != version->nulls[c] ||
 				 (!row->nulls[c] &&
 				  !timeline->same(timeline->arg, c, row->values[c], version->values[c]))))

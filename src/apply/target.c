@@ -502,9 +502,18 @@ describe_versions(EdwTarget *target, Relation rel, EdwInputDesc *input)
 		find_valid_time(target, input);
 	versioned->tracked = palloc0(Max(target->ncolumns, 1) * sizeof(bool));
 	for (int i = 0; i < target->ncolumns; i++)
-		versioned->tracked[i] = def->track == NIL && !target->columns[i].is_key && i != versioned->valid_time;
+		versioned->tracked[i] = def->track == NIL && !target->columns[i].is_key &&
+			!target->columns[i].audit && i != versioned->valid_time;
 	foreach(lc, def->track)
 		versioned->tracked[column_index(target, lfirst(lc))] = true;
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		if (!target->columns[i].audit || versioned->tracked[i])
+			continue;
+		if (versioned->opening == NULL)
+			versioned->opening = palloc0(target->ncolumns * sizeof(bool));
+		versioned->opening[i] = true;
+	}
 }
 
 /* What the stream's lookups make of it as a dimension. */

@@ -57,6 +57,7 @@ typedef struct EdwTargetColumn
 typedef struct EdwVersioned
 {
 	bool	   *tracked;		/* per column: a change makes a version */
+	bool	   *opening;		/* … not tracked: tells of the event that opened the version; NULL: none does */
 	int			valid_time_input;	/* input column that says since when, -1: the source's time */
 	int			valid_time;		/* the target's column that shows it, -1: none */
 	Oid			time_type;		/* of valid_from and valid_to */

@@ -102,6 +102,31 @@ add_implied_end(EdwTimeline *timeline, const EdwTimelineEvent *after, int64 at)
 	end->version = end->point = end->incoming = -1;
 }
 
+static bool
+is_opening(const EdwTimeline *timeline, int c)
+{
+	return timeline->opening != NULL && timeline->opening[c];
+}
+
+/* An opener's or a confirming point's values are those of its version's row, but for what is its own. */
+static void
+take_row_values(const EdwTimeline *timeline, EdwTimelineEvent *event, const EdwTimelineVersion *version)
+{
+	int			n = timeline->ncolumns;
+
+	event->values = version->values;
+	event->nulls = version->nulls;
+	if (event->own_values == NULL)
+		return;
+	event->values = timeline->alloc(timeline->arg, sizeof(Datum) * Max(n, 1));
+	event->nulls = timeline->alloc(timeline->arg, sizeof(bool) * Max(n, 1));
+	for (int c = 0; c < n; c++)
+	{
+		event->values[c] = is_opening(timeline, c) ? event->own_values[c] : version->values[c];
+		event->nulls[c] = is_opening(timeline, c) ? event->own_nulls[c] : version->nulls[c];
+	}
+}
+
 /*
  * Give openers and confirming points the values of their version's row, and ends that nobody remembers
  * (pruned, or of rows that somebody else wrote) an event.
@@ -134,10 +159,7 @@ read_stored(EdwTimeline *timeline)
 		else if (!event->stored_values)
 			ended = false;
 		if (!event->ends && !event->stored_values && version)
-		{
-			event->values = version->values;
-			event->nulls = version->nulls;
-		}
+			take_row_values(timeline, event, version);
 
 		/* what was superseded, or ended nothing, at a later time is not of this version's */
 		if (version == NULL || !(event->stored_values || event->ends) || event->at < version->to)
@@ -275,10 +297,11 @@ shows(const EdwTimeline *timeline, const EdwTimelineVersion *version, const Stat
 static void
 open_version(EdwTimeline *timeline, const State *state, int opener)
 {
+	const EdwTimelineEvent *event = &timeline->events[opener];
 	EdwTimelineVersion *version = &timeline->versions[timeline->nversions++];
 	int			n = timeline->ncolumns;
 
-	version->from = timeline->events[opener].effective;
+	version->from = event->effective;
 	version->to = EDW_TIMELINE_OPEN;
 	version->opener = opener;
 	version->stored = -1;
@@ -289,6 +312,11 @@ open_version(EdwTimeline *timeline, const State *state, int opener)
 	{
 		version->values[c] = timeline->tracked[c] ? state->values[c] : timeline->defaults[c];
 		version->nulls[c] = timeline->tracked[c] ? state->nulls[c] : timeline->default_nulls[c];
+		if (is_opening(timeline, c) && event->given[c])
+		{
+			version->values[c] = event->values[c];
+			version->nulls[c] = event->nulls[c];
+		}
 	}
 }
 
@@ -375,7 +403,7 @@ overwrite_untracked(EdwTimeline *timeline)
 	{
 		const EdwTimelineEvent *newest = NULL;
 
-		if (timeline->tracked[c])
+		if (timeline->tracked[c] || is_opening(timeline, c))
 			continue;
 		for (int i = 0; i < timeline->nevents; i++)
 		{
@@ -499,5 +527,7 @@ EdwTimelineMerge(EdwTimeline *timeline)
 		event->keep_point = needs_point(timeline, event);
 		event->keep_values = event->keep_point && event->effect == EDW_EFFECT_SUPERSEDED &&
 			!event->ends;
+		event->keep_own = event->keep_point && event->effect == EDW_EFFECT_CONFIRMS &&
+			timeline->opening != NULL;
 	}
 }

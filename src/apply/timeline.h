@@ -14,7 +14,8 @@
  *
  * What is stored of an event: the one that opens a version is the version's row (its
  * position is _edw_seq, its time valid_from). All others are points: events that confirm a version, end one, or
- * are superseded at their very time. A confirming event needs no values, as they are its version's.
+ * are superseded at their very time. A confirming event needs no values, as they are its version's, but those that
+ * tell of the event itself: it may open a version later.
  */
 #ifndef EDW_APPLY_TIMELINE_H
 #define EDW_APPLY_TIMELINE_H
@@ -58,6 +59,8 @@ typedef struct EdwTimelineEvent
 	int			point;			/* stored: it is this point, else -1 */
 	int			incoming;		/* the caller's number of it, else -1 */
 	bool		stored_values;	/* of a point: its values are stored with it */
+	Datum	   *own_values;		/* of a point: what is stored of it is that of the opening columns; NULL: nothing */
+	bool	   *own_nulls;
 	bool		implied;		/* an end that is known from valid_to alone: nothing is stored of it */
 
 	/* results */
@@ -65,6 +68,7 @@ typedef struct EdwTimelineEvent
 	EdwTimelineEffect effect;
 	bool		keep_point;		/* it must be (or stay) a point … */
 	bool		keep_values;	/* … with its values */
+	bool		keep_own;		/* … or with those of the opening columns */
 } EdwTimelineEvent;
 
 /* a version, stored (in) or wanted (out) */
@@ -84,6 +88,7 @@ typedef struct EdwTimeline
 	/* in */
 	int			ncolumns;
 	const bool *tracked;
+	const bool *opening;		/* not tracked: each version shows what its opener gives; NULL: none is */
 	const Datum *defaults;		/* of columns that an event does not give, if nothing before it does */
 	const bool *default_nulls;
 	bool		by_time;

@@ -13,13 +13,14 @@
 
 #undef printf					/* the server's is not linked */
 
-#define COLUMNS		3			/* 0 and 1 are tracked, 2 is not */
+#define COLUMNS		4			/* 0 and 1 are tracked, 2 is not, 3 tells which event opened the version */
 #define MOST		14			/* events of a history */
 #define HISTORIES	60000
 
-static const bool tracked[COLUMNS] = {true, true, false};
+static const bool tracked[COLUMNS] = {true, true, false, false};
+static const bool opening[COLUMNS] = {false, false, false, true};
 static const Datum defaults[COLUMNS] = {0};
-static const bool default_nulls[COLUMNS] = {true, true, true};
+static const bool default_nulls[COLUMNS] = {true, true, true, true};
 
 /* the whole history: event e has position e */
 typedef struct Event
@@ -49,6 +50,7 @@ typedef struct Point
 	bool		ends;
 	bool		given[COLUMNS];
 	bool		has_values;
+	bool		has_own;		/* only column 3's */
 	Datum		values[COLUMNS];
 	bool		nulls[COLUMNS];
 } Point;
@@ -197,6 +199,9 @@ consult_oracle(void)
 			continue;
 		if (last)
 			last->to = when;
+		for (int j = 0; j <= i; j++)
+			if (time_of(order, n, j) == when && !history[order[j]].ends)
+				values[3] = order[j];
 		wanted[nwanted].from = when;
 		wanted[nwanted].to = EDW_TIMELINE_OPEN;
 		memcpy(wanted[nwanted++].values, values, sizeof(values));
@@ -262,6 +267,11 @@ load_stored(EdwTimeline *timeline)
 		{
 			event->values = points[p].values;
 			event->nulls = points[p].nulls;
+		}
+		if (points[p].has_own)
+		{
+			event->own_values = points[p].values;
+			event->own_nulls = points[p].nulls;
 		}
 	}
 }
@@ -329,11 +339,14 @@ store(const EdwTimeline *timeline)
 		if (!event->ends)
 			memcpy(point->given, event->given, COLUMNS);
 		point->has_values = event->keep_values;
+		point->has_own = event->keep_own;
 		if (event->keep_values)
 		{
 			memcpy(point->values, event->values, sizeof(point->values));
 			memcpy(point->nulls, event->nulls, sizeof(point->nulls));
 		}
+		if (event->keep_own)
+			point->values[3] = event->values[3];
 	}
 	memcpy(rows, new_rows, sizeof(Row) * timeline->nversions);
 	nrows = timeline->nversions;
@@ -358,9 +371,9 @@ fail(int number, const char *what)
 		printf("  wanted [%d, %d) %d %d %d\n", (int) wanted[w].from, (int) Min(wanted[w].to, 999),
 			   wanted[w].values[0], wanted[w].values[1], wanted[w].values[2]);
 	for (int r = 0; r < nrows; r++)
-		printf("  row %d by %d [%d, %d) %d %d %d\n", rows[r].id, rows[r].position, (int) rows[r].from,
+		printf("  row %d by %d [%d, %d) %d %d %d told by %d\n", rows[r].id, rows[r].position, (int) rows[r].from,
 			   (int) Min(rows[r].to, 999), rows[r].nulls[0] ? -1 : (int) rows[r].values[0],
-			   rows[r].nulls[1] ? -1 : (int) rows[r].values[1], rows[r].nulls[2] ? -1 : (int) rows[r].values[2]);
+			   rows[r].nulls[1] ? -1 : (int) rows[r].values[1], rows[r].nulls[2] ? -1 : (int) rows[r].values[2], (int) rows[r].values[3]);
 	exit(1);
 }
 
@@ -392,6 +405,7 @@ deliver(int number, const int *events, int n)
 	memcpy(before, rows, sizeof(rows));
 	timeline.ncolumns = COLUMNS;
 	timeline.tracked = tracked;
+	timeline.opening = opening;
 	timeline.defaults = defaults;
 	timeline.default_nulls = default_nulls;
 	timeline.by_time = by_time;
@@ -456,6 +470,8 @@ make_history(void)
 			event->values[c] = roll(c == 2 ? 50 : 2);
 			event->given[c] = roll(6) != 0;
 		}
+		event->values[3] = e;
+		event->given[3] = true;
 	}
 }
 
