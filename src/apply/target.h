@@ -169,6 +169,12 @@ extern int	EdwWantField(EdwInputDesc *input, const EdwMappingDef *def, const cha
 extern int	EdwWantExpressionField(EdwInputDesc *input, const EdwMappingDef *def, TupleDesc desc,
 								   const char *field, bool is_key);
 
+/* Are there inputs, and are they all metadata of the event? */
+extern bool EdwInputsAreMetadata(const EdwInputDesc *input, const Bitmapset *columns);
+
+/* The field that an expression only gives another name, to be read as its column's type; NULL: there is none. */
+extern const char *EdwRenamedField(const EdwMappingDef *def, TupleDesc desc, const char *expression);
+
 /* Find the operators of the column type's default order. */
 extern void EdwFindOperators(EdwTargetColumn *column);
 

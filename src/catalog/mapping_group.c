@@ -49,7 +49,7 @@ check_pair(const EdwTarget *a, const EdwTarget *b)
 {
 	for (int i = 0; i < a->ncolumns; i++)
 		for (int k = 0; k < b->ncolumns; k++)
-			if (a->columns[i].attnum == b->columns[k].attnum &&
+			if (a->columns[i].attnum != 0 && a->columns[i].attnum == b->columns[k].attnum &&
 				!(a->columns[i].is_key && b->columns[k].is_key))
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
