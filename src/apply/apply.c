@@ -11,7 +11,8 @@
  * shared, so that a worker that needs the mapping for itself (exclusive) waits for the others and they for it. It needs that
  * for a truncate, for a delete that met neither a row nor a tombstone, as another
  * worker may be inserting that row right now, invisibly, and to infer a member of a dimension with versions. Of a dimension
- * whose members events wait for, what brings members is exclusive too: it has to see who waits.
+ * whose members events wait for, what brings members is exclusive too: it has to see who waits. A table with groups is
+ * locked after the mappings.
  *
  * User code (triggers, expressions, RLS) runs as the current user; edw_stream's own
  * tables are written between EdwCatalogBegin and EdwCatalogEnd.
@@ -35,6 +36,7 @@
 
 /* advisory locks of SQL functions have 1 or 2 here */
 #define LOCK_CLASS_MAPPING	0x4544
+#define LOCK_CLASS_TABLE	0x4545
 
 typedef struct Apply
 {
@@ -88,12 +90,19 @@ typedef EdwEntry *EntryPointer;
  */
 
 static void
-lock_mapping(int32 mapping_id, bool exclusive)
+lock_id(uint32 id, uint16 class, bool exclusive)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, mapping_id, LOCK_CLASS_MAPPING);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, id, class);
 	(void) LockAcquire(&tag, exclusive ? ExclusiveLock : ShareLock, false, false);
+}
+
+/* Is nobody else writing what the mapping writes? */
+static bool
+is_alone(const Apply *apply)
+{
+	return apply->workers <= 1 || apply->exclusive || apply->bt->target->has_groups;
 }
 
 /* The barrier as it is stored now: the route's may be older than the last truncate. */
@@ -417,7 +426,7 @@ settle_rows(Apply *apply)
 	for (int r = 0; r < apply->nrows; r++)
 		settle_row(apply, apply->rows[r]);
 	for (int i = 0; i < bt->nentries; i++)
-		if (bt->entries[i]->blind)
+		if (bt->entries[i]->blind && !is_alone(apply))
 			apply->need_exclusive = true;
 	EdwTombstonesWrite(apply->tombstones, bt->entries, bt->nentries);
 }
@@ -453,8 +462,7 @@ apply_target(Apply *apply)
 		truncate_target(apply);
 	}
 	if (def->apply != EDW_APPLY_APPEND)
-		apply->tombstones = EdwTombstonesOpen(def->mapping_id,
-											  apply->workers <= 1 || apply->exclusive);
+		apply->tombstones = EdwTombstonesOpen(def->mapping_id, is_alone(apply));
 	collect_rows(apply);
 	if (apply->nrows > 0)
 		run_statement(apply);
@@ -487,6 +495,24 @@ compare_locks(const void *a, const void *b)
 }
 
 /*
+ * Several topics insert the rows of one table, each its columns: two workers that do so at the same time would run into the
+ * unique index over and over, and into each other's locks.
+ */
+static void
+lock_grouped_tables(EdwBatch *batch)
+{
+	List	   *tables = NIL;
+	ListCell   *lc;
+
+	for (int i = 0; i < batch->ntargets; i++)
+		if (batch->targets[i]->target->has_groups)
+			tables = list_append_unique_oid(tables, batch->targets[i]->target->relid);
+	list_sort(tables, list_oid_cmp);
+	foreach(lc, tables)
+		lock_id(lfirst_oid(lc), LOCK_CLASS_TABLE, true);
+}
+
+/*
  * Lock the mappings of the batch's targets, and of the dimensions that they look up: what is looked up is not to be
  * changed by another worker before this one has committed. All at once and in one order.
  */
@@ -512,7 +538,8 @@ lock_mappings(EdwBatch *batch, bool exclusive)
 	qsort(locks, n, sizeof(MappingLock), compare_locks);
 	for (int i = 0; i < n; i++)
 		if (i == 0 || locks[i].mapping_id != locks[i - 1].mapping_id)
-			lock_mapping(locks[i].mapping_id, locks[i].exclusive);
+			lock_id(locks[i].mapping_id, LOCK_CLASS_MAPPING, locks[i].exclusive);
+	lock_grouped_tables(batch);
 }
 
 static void

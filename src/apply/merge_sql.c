@@ -220,13 +220,11 @@ append_group_truncate(StringInfo sql, const EdwTarget *target)
 static void
 append_no_group(StringInfo sql, const EdwTarget *target)
 {
-	for (int i = 0; i < target->rel_desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(target->rel_desc, i);
+	AttrNumber	attnum = 0;
 
-		if (!att->attisdropped && strncmp(NameStr(att->attname), "_edw_seq_", strlen("_edw_seq_")) == 0)
-			appendStringInfo(sql, " AND t.%s IS NULL", quote_identifier(NameStr(att->attname)));
-	}
+	while ((attnum = EdwGroupNextColumn(target->rel_desc, attnum)) != 0)
+		appendStringInfo(sql, " AND t.%s IS NULL",
+						 quote_identifier(NameStr(TupleDescAttr(target->rel_desc, attnum - 1)->attname)));
 }
 
 char *

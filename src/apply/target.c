@@ -432,6 +432,7 @@ open_target(const EdwMappingDef *def, EdwInputDesc *input, List *mappings)
 	(void) own_column(target, target->seq_column);
 	target->seq_column = pstrdup(quote_identifier(target->seq_column));
 	target->grouped = def->group != NULL;
+	target->has_groups = target->grouped || EdwGroupNextColumn(target->rel_desc, 0) != 0;
 	if (def->on_delete == EDW_DELETE_SOFT)
 		target->deleted_attnum = own_column(target, "_edw_deleted");
 	if (def->scd2)

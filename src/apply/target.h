@@ -108,6 +108,7 @@ typedef struct EdwTarget
 	Bitmapset  *filter_inputs;
 	char	   *seq_column;		/* quoted: holds the position of what this mapping writes */
 	bool		grouped;		/* … and that is not the whole row (option group) */
+	bool		has_groups;		/* this mapping's or others' */
 	AttrNumber	deleted_attnum; /* _edw_deleted for on_delete soft, else 0 */
 	EdwVersioned *versioned;	/* apply => 'scd2', else NULL */
 

@@ -37,6 +37,20 @@ EdwGroupSeqColumn(const char *group)
 	return group == NULL ? pstrdup(EDW_SEQ_COLUMN) : psprintf(EDW_SEQ_COLUMN "_%s", group);
 }
 
+AttrNumber
+EdwGroupNextColumn(TupleDesc desc, AttrNumber attnum)
+{
+	while (attnum++ < desc->natts)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
+
+		if (!att->attisdropped &&
+			strncmp(NameStr(att->attname), EDW_SEQ_COLUMN "_", strlen(EDW_SEQ_COLUMN "_")) == 0)
+			return attnum;
+	}
+	return 0;
+}
+
 static bool
 same_group(const EdwMappingDef *a, const EdwMappingDef *b)
 {
