@@ -13,7 +13,7 @@ use Test::More;
 my $kafka = EdwKafka->shared;
 my $node = EdwNode->warehouse;
 my @groups = qw(ordering payment shipping);
-my $keys = 60;
+my $keys = 2000;
 $node->create_kafka_server('k', $kafka);
 
 sub change
@@ -38,7 +38,7 @@ foreach my $seed (1 .. ($ENV{EDW_RACES} || 3))
 	my %columns = (ordering => 'ordered', payment => 'paid', shipping => 'shipped');
 	$node->safe_psql('postgres', join ';',
 		"CREATE TABLE fact$seed (id bigint PRIMARY KEY, ordered text, paid text, shipped text)",
-		"SELECT edw_stream.create_stream('s$seed', 'k', ARRAY[$topics], workers => 3, options => '{\"batch_rows\": 20}')",
+		"SELECT edw_stream.create_stream('s$seed', 'k', ARRAY[$topics], workers => 3, options => '{\"batch_rows\": 300}')",
 		map { my $group = $seed == 1 && $_ eq 'ordering' ? '{}' : qq({"group": "$_"});
 			"SELECT edw_stream.map_table('s$seed', 'fact$seed', '$topics{$_}', columns => '{\"$columns{$_}\": \"v\"}', options => '$group')" } @groups);
 
@@ -46,7 +46,7 @@ foreach my $seed (1 .. ($ENV{EDW_RACES} || 3))
 	foreach my $group (@groups)
 	{
 		my @events;
-		foreach my $position (1 .. 400)
+		foreach my $position (1 .. 3000)
 		{
 			my $id = 1 + int(rand($keys));
 			my $live = ($newest{$group}{$id} // '') ne '';
@@ -57,7 +57,7 @@ foreach my $seed (1 .. ($ENV{EDW_RACES} || 3))
 			$made{$id} = 1;
 		}
 		# a stretch of each partition arrives after what is newer
-		@events = (@events[ 100 .. 199 ], @events[ 0 .. 99 ], @events[ 200 .. $#events ]);
+		@events = (@events[ 1000 .. 1999 ], @events[ 0 .. 999 ], @events[ 2000 .. $#events ]);
 		$kafka->produce($topics{$group}, @events);
 	}
 	$node->safe_psql('postgres', "SELECT edw_stream.start('s$seed')");
@@ -70,6 +70,8 @@ foreach my $seed (1 .. ($ENV{EDW_RACES} || 3))
 		"history $seed: no event is dead");
 	cmp_ok($node->safe_psql('postgres', "SELECT count(DISTINCT worker) FROM edw_stream.batch WHERE stream = 's$seed'"), '>', 1,
 		"history $seed: several workers wrote");
+	is($node->safe_psql('postgres', "SELECT sum(retries) FROM edw_stream.worker_status() WHERE stream = 's$seed'"), '0',
+		"history $seed: … and did not run into each other");
 	$node->safe_psql('postgres', "SELECT edw_stream.drop_stream('s$seed')");
 }
 done_testing();
