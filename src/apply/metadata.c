@@ -10,6 +10,7 @@
 #include "apply/metadata.h"
 #include "catalog/options.h"
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "parser/parser.h"
