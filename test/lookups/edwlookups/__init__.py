@@ -1,0 +1,1 @@
+"""The test of lookups: see ../run."""
