@@ -20,12 +20,16 @@ CREATE TABLE orders (
 	customer_id bigint NOT NULL REFERENCES customers ON UPDATE CASCADE,
 	status text NOT NULL,
 	ordered_at timestamptz NOT NULL,
+	ship_city text NOT NULL,			-- the customer's when he ordered: what the warehouse must find out by itself
 	note text
 );
 
+-- each line tells of its order who ordered and when
 CREATE TABLE order_lines (
 	order_id bigint REFERENCES orders ON UPDATE CASCADE,
 	line int,
+	customer_id bigint NOT NULL REFERENCES customers ON UPDATE CASCADE,
+	ordered_at timestamptz NOT NULL,
 	product_id bigint NOT NULL REFERENCES products ON UPDATE CASCADE,
 	quantity int NOT NULL,
 	price numeric(10,2) NOT NULL,
@@ -52,11 +56,11 @@ DECLARE
 	new_id bigint := nextval('order_ids');
 BEGIN
 	INSERT INTO orders
-	SELECT new_id, id, 'new', clock_timestamp(), CASE WHEN random() < 0.2 THEN 'Ring twice — «merci»' END
+	SELECT new_id, id, 'new', clock_timestamp(), city, CASE WHEN random() < 0.2 THEN 'Ring twice — «merci»' END
 	FROM customers ORDER BY random() LIMIT 1;
 	INSERT INTO order_lines
-	SELECT new_id, row_number() OVER (), id, 1 + (random() * 4)::int, price
-	FROM (SELECT id, price FROM products ORDER BY random() LIMIT 1 + (random() * 3)::int) p;
+	SELECT new_id, row_number() OVER (), o.customer_id, o.ordered_at, p.id, 1 + (random() * 4)::int, p.price
+	FROM (SELECT id, price FROM products ORDER BY random() LIMIT 1 + (random() * 3)::int) p, orders o WHERE o.id = new_id;
 END $$;
 
 -- one transaction of everyday business
