@@ -210,6 +210,20 @@ follow_dropped(EdwScd2 *scd2, int r)
 }
 
 /*
+ * Facts of a time after the end of a version refer to it until another begins. So what they refer to ends where the last
+ * version before that time does, or at that time if it goes on until then.
+ */
+static int64
+end_before(const EdwTimeline *timeline, int64 at)
+{
+	int64		end = at;
+
+	for (int v = 0; v < timeline->nversions && timeline->versions[v].from < at; v++)
+		end = Min(at, timeline->versions[v].to);
+	return end;
+}
+
+/*
  * Since when another row may be that of a time; EDW_TIMELINE_OPEN: never. What comes before the first version
  * belongs to it, so that a first row which is not what it was concerns all of the past.
  */
@@ -235,7 +249,7 @@ changed_since(const EdwHistory *history)
 	for (int v = 0; v < timeline->nstored; v++)
 		if (timeline->dropped[v])
 			since = v == 0 ? PG_INT64_MIN : Min(since, timeline->stored[v].from);
-	return since;
+	return since == EDW_TIMELINE_OPEN ? since : end_before(timeline, since);
 }
 
 static void

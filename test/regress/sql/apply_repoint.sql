@@ -70,6 +70,14 @@ TABLE facts;
 SELECT pg_temp.customer('u', 1, 'Bern', 8);
 CALL edw_stream.drain('ap_repoint');
 TABLE facts;
+-- … and one that begins after the end of the version that they refer to
+SELECT pg_temp.customer('c', 4, 'Kiel', 40), pg_temp.customer('d', 4, NULL, 42);
+SELECT pg_temp.fact(40, 4, 46);
+CALL edw_stream.drain('ap_repoint');
+SELECT * FROM facts WHERE id = 40;
+SELECT pg_temp.customer('c', 4, 'Bonn', 44);
+CALL edw_stream.drain('ap_repoint');
+SELECT * FROM facts WHERE id = 40;
 -- positions of the facts are their own events'
 SELECT id, edw_stream.describe_position(_edw_seq) FROM line WHERE id < 3 ORDER BY 1;
 
