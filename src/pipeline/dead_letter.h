@@ -20,6 +20,7 @@ typedef struct EdwDeadMark
 	int32		epoch;			/* of its position; 0 unknown */
 	const char *row_key;		/* canonical key of its row; NULL unknown */
 	int			row_key_len;
+	bool		decodes;		/* it fails only where it is applied: its position counts, as that of others does */
 
 	/* held rather than dead: for a member of a dimension, or behind another message of its row */
 	bool		waits;

@@ -263,6 +263,7 @@ EdwErrorsMarkDead(EdwPipeline *pipeline, int index, const char *stage, const Err
 		return EdwErrorsRetry(pipeline, error->message);	/* it is left out already */
 	mark = MemoryContextAllocZero(pipeline->context, sizeof(EdwDeadMark));
 	mark->stage = stage;
+	mark->decodes = strcmp(stage, "apply") == 0;
 	mark->reason = EdwErrorsDataReason(error->sqlerrcode);
 	mark->sqlerrcode = error->sqlerrcode;
 	mark->message = copy_string(pipeline, error->message);

@@ -251,7 +251,10 @@ EdwRunFindKey(EdwPipeline *pipeline, int index, EdwDeadMark *mark)
 	MemoryContextSwitchTo(old);
 }
 
-/* Hand an event to the batch, unless its key waits for a dead letter (K6). */
+/*
+ * Hand an event to the batch, unless its key waits for a dead letter (K6). One of which it is known that it cannot be applied
+ * makes older letters of its row void, too.
+ */
 static void
 add_event(EdwPipeline *pipeline, EdwBatch *batch, int index, EdwTopic *topic,
 		  int32 epoch, const EdwFullPosition *position)
@@ -274,6 +277,8 @@ add_event(EdwPipeline *pipeline, EdwBatch *batch, int index, EdwTopic *topic,
 			pipeline->stats.dead_waiting++;
 		bury(pipeline, index, topic, &mark);
 	}
+	else if (pipeline->held[index].dead != NULL)
+		bury(pipeline, index, topic, pipeline->held[index].dead);
 	else
 		EdwBatchAdd(batch, topic->route, index, message->partition, change, position, epoch,
 					pairs);
@@ -300,7 +305,7 @@ add_message(EdwPipeline *pipeline, EdwBatch *batch, int index)
 
 	pipeline->stats.messages++;
 	pipeline->stats.bytes += Max(message->key_len, 0) + Max(message->value_len, 0);
-	if (held->dead != NULL)
+	if (held->dead != NULL && !held->dead->decodes)
 	{
 		held->partition->state.last_delete_len = -1;
 		if (held->dead->epoch == 0)
@@ -395,6 +400,7 @@ keep_reject(EdwPipeline *pipeline, const EdwReject *reject)
 	EdwDeadMark *mark = MemoryContextAllocZero(pipeline->context, sizeof(EdwDeadMark));
 
 	mark->stage = "apply";
+	mark->decodes = true;
 	mark->reason = reject->reason;
 	mark->sqlerrcode = reject->sqlerrcode;
 	mark->message = MemoryContextStrdup(pipeline->context, reject->message_text);
