@@ -183,9 +183,7 @@ class Oracle:
 
     def make_void(self, fact, position):
         for old in [p for p in fact.held if p <= position]:
-            event = fact.held.pop(old)
-            if not self.plan.partial_facts:
-                fact.maybe[old] = event
+            fact.maybe[old] = fact.held.pop(old)
 
     # ---- a lookup
 
@@ -249,13 +247,13 @@ class Oracle:
     # ---- what may be, too
 
     def adopt(self, fact, position):
-        """A row written by a held event that a newer one made void, before that came or by a retry: true if that may be."""
-        event = {**fact.maybe, **fact.held}.get(position)
-        refers = event and position > fact.position and self.look_up(event)
-        if not refers and refers != {}:
-            return False
-        self.write(fact, event, refers)
-        return True
+        """A row written by a held event that a newer one made void: in the same batch, or before that came."""
+        events = {**fact.maybe, **fact.held}
+        for p in sorted(events):
+            if fact.position < p <= position and (events[p].full or fact.row):
+                refers = self.look_up(events[p])
+                if refers is not None:
+                    self.write(fact, events[p], refers)
 
     def is_exact(self, name, refers):
         """Is it certain to which version the fact refers? Without repoint: if nothing about the member came later."""
