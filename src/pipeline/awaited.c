@@ -207,14 +207,18 @@ release(EdwPipeline *pipeline, EdwLetter *letters, int n)
 		case TOGETHER_EXCLUSIVE:
 			return false;
 		case TOGETHER_FAILED:
+			/* each is recorded at once: what waits behind it looks for it */
 			for (int i = 0; i < n; i++)
+			{
 				EdwLetterGuard(pipeline, &letters[i], &outcomes[i], true);
+				EdwLetterRecord(&letters[i], &outcomes[i]);
+			}
 			break;
 		case TOGETHER_DONE:
+			for (int i = 0; i < n; i++)
+				EdwLetterRecord(&letters[i], &outcomes[i]);
 			break;
 	}
-	for (int i = 0; i < n; i++)
-		EdwLetterRecord(&letters[i], &outcomes[i]);
 	EdwWaitingForget(pipeline->waiting);
 	return true;
 }

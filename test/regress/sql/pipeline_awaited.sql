@@ -78,6 +78,17 @@ SELECT * FROM lines WHERE id > 5;
 SELECT kafka_offset, status, reason, message FROM letters WHERE kafka_offset > 7;
 SELECT edw_stream.discard_dead_letters('pl_wait');
 
+-- what waits behind a row that may go on follows it, though behind another row that may not something waits, too
+SELECT pg_temp.line('c', 40, 1, 78, 40, 85), pg_temp.line('c', 41, 77, 78, 41, 86);
+CALL edw_stream.drain('pl_wait');
+SELECT pg_temp.send('pl_wait', 'lines', 'u', '{"id": 40, "quantity": 400}', 87, 87), pg_temp.send('pl_wait', 'lines', 'u', '{"id": 41, "quantity": 410}', 88, 88);
+CALL edw_stream.drain('pl_wait');
+SELECT pg_temp.shop('c', 78, 'Vardo', 89);
+CALL edw_stream.drain('pl_wait');
+SELECT id, quantity FROM line WHERE id IN (40, 41);
+SELECT status, reason, message FROM letters WHERE status = 'waiting';
+SELECT edw_stream.discard_dead_letters('pl_wait');
+
 -- when the limit has passed it is a dead letter, and what waits behind it too
 SELECT pg_temp.line('c', 20, 20, 7, 20, 90);
 CALL edw_stream.drain('pl_wait');
