@@ -27,6 +27,14 @@ EdwLookupsNotePresence(const EdwTarget *target, EdwFoldChange *c)
 				presence = c->presence[lookup->match[i]];
 		c->presence[lookup->column] = presence;
 		all |= presence;
+		if (presence == EDW_PRESENT)
+			continue;
+
+		/* all of it is an older change's, then: not its natural key with the time of this one */
+		for (int i = 0; i < lookup->nmatch; i++)
+			c->presence[lookup->match[i]] = presence;
+		if (lookup->as_of >= 0)
+			c->presence[lookup->as_of] = presence;
 	}
 	return all;
 }

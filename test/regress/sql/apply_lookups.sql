@@ -206,3 +206,16 @@ SELECT id, customer_key, product_key > 0 AS product, quantity FROM fact ORDER BY
 SELECT product_key, product_id, name FROM dim_product;
 SELECT customer_key < 0 AS unknown, customer_id, city, valid_from, valid_to, is_current FROM dim_customer ORDER BY 1 DESC;
 SELECT edw_stream.drop_stream('ap_lookup');
+
+-- P6: a change of other columns in the same batch does not move the time as of which the member is looked up
+SELECT edw_stream.create_stream('ap_lookup', NULL, '{customers,lines}');
+TRUNCATE dim_customer, dim_product, fact;
+SELECT edw_stream.map_table('ap_lookup', 'dim_customer', 'customers', keys => '{customer_id}', apply => 'scd2',
+	columns => '{"customer_id": "id", "city": "city"}');
+SELECT edw_stream.map_table('ap_lookup', 'fact', 'lines', columns => '{"id": "id", "quantity": "quantity", "product_key": "product_id"}', lookups => '{
+	"customer_key": {"dimension": "dim_customer", "match": {"customer_id": "customer_id"}, "missing": "null"}}');
+SELECT pg_temp.customer('c', 1, 'Rome', 1), pg_temp.customer('u', 1, 'Oslo', 10), pg_temp.line(1, 1, 1, 5),
+	pg_temp.send('ap_lookup', 'lines', 'u', '{"id": 1, "quantity": 9}', 150, 15, ts => 1699999200000 + 15 * 60000);
+CALL edw_stream.drain('ap_lookup');
+SELECT quantity, city FROM fact JOIN dim_customer USING (customer_key);
+SELECT edw_stream.drop_stream('ap_lookup');
