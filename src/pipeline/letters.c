@@ -30,8 +30,9 @@ static EdwStatement keep_letter = {
 	"UPDATE edw_stream.dead_letter SET attempts = attempts + 1, last_seen = now(), stage = $2,"
 	" reason = $3, sqlstate = $4, message = $5, detail = $6, hint = $7,"
 	" waits_for = coalesce($8::pg_catalog.regclass, waits_for), member = coalesce($9, member),"
+	" wait_until = coalesce(wait_until, now() + pg_catalog.make_interval(secs => $10)),"
 	" status = CASE WHEN $3 IN ('member_missing', 'key_waits') THEN status ELSE 'open' END WHERE id = $1",
-	9, {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, OIDOID, BYTEAOID}, NULL
+	10, {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, OIDOID, BYTEAOID, FLOAT8OID}, NULL
 };
 
 /*
@@ -141,8 +142,8 @@ void
 EdwLetterRecord(const EdwLetter *letter, const EdwLetterOutcome *outcome)
 {
 	EdwSql		sql;
-	Datum		args[9] = {0};
-	char		nulls[10] = "         ";
+	Datum		args[10] = {0};
+	char		nulls[11] = "          ";
 
 	EdwSqlStart(&sql);
 	args[0] = Int64GetDatum(letter->id);
@@ -161,9 +162,13 @@ EdwLetterRecord(const EdwLetter *letter, const EdwLetterOutcome *outcome)
 		EdwSqlSetText(args, nulls, 6, outcome->mark.hint);
 		args[7] = ObjectIdGetDatum(outcome->mark.waits_for);
 		if (outcome->mark.waits)
+		{
+			/* what waited behind another has had no limit of its own */
 			args[8] = EdwBytesDatum(outcome->mark.member, outcome->mark.member_len);
+			args[9] = Float8GetDatum(outcome->mark.wait_limit_ms / 1000.0);
+		}
 		else
-			nulls[7] = nulls[8] = 'n';
+			nulls[7] = nulls[8] = nulls[9] = 'n';
 		(void) EdwSqlRun(&keep_letter, args, nulls);
 	}
 	EdwSqlFinish(&sql);

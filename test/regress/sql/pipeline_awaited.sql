@@ -89,6 +89,20 @@ SELECT id, quantity FROM line WHERE id IN (40, 41);
 SELECT status, reason, message FROM letters WHERE status = 'waiting';
 SELECT edw_stream.discard_dead_letters('pl_wait');
 
+-- what waited behind another and then for a member of its own waits no longer than others do, and what is behind it with it
+SELECT pg_temp.line('c', 42, 1, 79, 42, 190);
+CALL edw_stream.drain('pl_wait');
+SELECT pg_temp.send('pl_wait', 'lines', 'u', '{"id": 42, "land": "no", "shop": 80}', 191, 191), pg_temp.send('pl_wait', 'lines', 'u', '{"id": 42, "quantity": 420}', 192, 192);
+CALL edw_stream.drain('pl_wait');
+SELECT pg_temp.shop('c', 79, 'Vadso', 193);
+CALL edw_stream.drain('pl_wait');
+SELECT pg_temp.line('c', 43, 1, 79, 43, 194);
+CALL edw_stream.drain('pl_wait');
+SELECT status, message, patient FROM letters WHERE status IN ('waiting', 'open');
+SELECT pg_temp.shop('c', 80, 'Alta', 195);
+CALL edw_stream.drain('pl_wait');
+SELECT * FROM lines WHERE id IN (42, 43);
+
 -- when the limit has passed it is a dead letter, and what waits behind it too
 SELECT pg_temp.line('c', 20, 20, 7, 20, 90);
 CALL edw_stream.drain('pl_wait');
