@@ -128,9 +128,9 @@ class Check:
         self.oracle.take(events)
 
     def retry(self):
-        retried, resolved, _ = map(int, self.db.query(
-            "SELECT * FROM edw_stream.retry_dead_letters('%s')" % self.name)[0])
-        self.resolved += resolved
+        """Twice: a partial event looks at those before it, which a newer full one behind it may have made void."""
+        for _ in range(2):
+            self.resolved += int(self.db.query("SELECT resolved FROM edw_stream.retry_dead_letters('%s')" % self.name)[0][0])
         self.oracle.drain += 1
         self.oracle.release()
 
@@ -370,7 +370,8 @@ class Check:
         for key, fact in self.oracle.facts.items() if expected else ():
             vague = self.is_vague(key)
             allowed += list(fact.held) + list(fact.maybe)
-            if vague:
+            if vague or self.plan.partial_facts and fact.held:
+                # one that was delivered twice stands behind others, too
                 allowed += [e.position for e in self.arrived if e.table == 'orders' and e.key == key]
             elif fact.held:
                 required.append(max(fact.held))

@@ -3,6 +3,8 @@
 Knows the events that have arrived, and nothing of batches but that a drain is one, if the plan says so.
 """
 
+from .shop import Event
+
 LOOKUPS = ('customer', 'product')
 UNKNOWN = 'the unknown member'
 
@@ -119,7 +121,17 @@ class Fact:
         self.row = None             # its fields …
         self.refers = {}            # … and its lookups: None, UNKNOWN, Reference
         self.held = {}              # position -> event, whose member is missing
+        self.came = {}              # position -> drain
         self.maybe = {}             # those that newer ones have made void, sooner or later
+
+
+def merged(events):
+    """Changes of one row as one; its time is that of the one which gives the customer."""
+    fields, at = {}, events[-1].at
+    for event in sorted(events, key=lambda e: e.position):
+        fields.update(event.fields)
+        at = event.at if 'customer_id' in event.fields else at
+    return Event('orders', 'u', events[-1].key, events[-1].position, at, fields, None, any(e.full for e in events))
 
 
 class Oracle:
@@ -159,7 +171,7 @@ class Oracle:
                 fact.maybe[event.position] = event
             return
         if event.op != 'd' and not event.full and fact.held:
-            fact.held[event.position] = event
+            self.take_behind(fact, event)
             return
         if event.op == 'd':
             self.write(fact, event, {})
@@ -169,8 +181,22 @@ class Oracle:
             if event.full:
                 self.make_void(fact, event.position - 1)
             fact.held[event.position] = event
+            fact.came[event.position] = self.drain
         else:
             self.write(fact, event, refers)
+
+    def take_behind(self, fact, event):
+        """What gives only some columns waits behind what is held, but for what came in the same batch: they are one change."""
+        if event.position < max(fact.held):
+            fact.maybe[event.position] = event          # again; it stands behind what is newer
+            return
+        together = merged(list(fact.held.values()) + [event])
+        refers = self.look_up(together) if min(fact.came[p] for p in fact.held) == self.drain else None
+        if refers is None:
+            fact.held[event.position] = event
+            fact.came[event.position] = self.drain
+        else:
+            self.write(fact, together, refers)
 
     def write(self, fact, event, refers):
         fact.position = event.position
@@ -247,13 +273,20 @@ class Oracle:
     # ---- what may be, too
 
     def adopt(self, fact, position):
-        """A row written by a held event that a newer one made void: in the same batch, or before that came."""
+        """
+        A row written by a held event that a newer one made void, in the same batch or before that came; or by
+        several that were released together, the last of which makes up for what the others lack.
+        """
         events = {**fact.maybe, **fact.held}
+        pending = []
         for p in sorted(events):
-            if fact.position < p <= position and (events[p].full or fact.row):
-                refers = self.look_up(events[p])
+            if fact.position < p <= position and (events[p].full or fact.row or pending):
+                pending = [events[p]] if events[p].full else pending + [events[p]]
+                together = merged(pending)
+                refers = self.look_up(together)
                 if refers is not None:
-                    self.write(fact, events[p], refers)
+                    self.write(fact, together, refers)
+                    pending = []
 
     def is_exact(self, name, refers):
         """Is it certain to which version the fact refers? Without repoint: if nothing about the member came later."""
