@@ -1,5 +1,6 @@
 # The examples of docs/reference.md run as they stand, in their order, in one database; and the
-# page speaks of everything there is.
+# page speaks of everything there is. So do those of README.md and docs/star-schema.md, each in a new database; what
+# they show is what comes.
 use strict;
 use warnings;
 use EdwKafka;
@@ -63,6 +64,39 @@ foreach my $name (split /\n/, $node->safe_psql('postgres', q{SELECT name FROM pg
 {
 	my ($short) = $name =~ /(\.\w+)$/;
 	like($readme, qr/\Q$name\E|\Q$short\E/, "the README speaks of setting $name");
+}
+
+# The worked example of docs/star-schema.md, likewise, with what it shows.
+$node->safe_psql('postgres', 'CREATE DATABASE star');
+$node->safe_psql('postgres', q{ALTER DATABASE star SET timezone = 'UTC'});
+my $star = slurp_file('docs/star-schema.md');
+my $shown = 0;
+while ($star =~ /^```sql\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?/msg)
+{
+	my ($sql, $text) = ($1, $2);
+	my $line = 1 + (substr($star, 0, $-[0]) =~ tr/\n//);
+	my ($out, $err);
+	is($node->psql('star', $sql, stdout => \$out, stderr => \$err, on_error_stop => 1), 0,
+		"the star's SQL in line $line runs") or diag($err);
+	is($err, '', "the star's SQL in line $line warns of nothing");
+	next unless defined $text;
+	my $wanted = rows_shown($text);
+	like($out, qr/(?:^|\n)\Q$wanted\E$/, "the star's SQL in line $line shows what comes");
+	$shown++;
+}
+cmp_ok($shown, '>', 4, 'the star shows its results');
+
+# The rows of psql's tables as psql -At prints them.
+sub rows_shown
+{
+	my @rows;
+	foreach my $line (split /\n/, shift)
+	{
+		if ($line =~ /^-[-+]*$/) { pop @rows; next; }		# below the heading
+		next if $line eq '';
+		push @rows, join '|', map { s/^\s+|\s+$//gr } split /\|/, $line, -1;
+	}
+	return join "\n", @rows;
 }
 
 # Nothing is left out.
