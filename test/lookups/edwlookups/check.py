@@ -2,6 +2,7 @@
 import json
 
 from .oracle import LOOKUPS, Oracle, Reference, UNKNOWN
+from .plan import TOPICS
 from .shop import START, Shop, deliver
 
 UNKNOWN_KEY = '-1'
@@ -20,8 +21,10 @@ class Check:
         self.plan, self.db = plan, db
         self.name = 'lookups_%d' % plan.seed
         self.oracle = Oracle(plan)
-        self.arrived = []
+        self.pushed = []
+        self.arrived = []               # those, and what was read again
         self.resolved = 0               # dead letters, by retries
+        self.rewound = False
         self.surrogates = {}            # (customer, position of the event that began it) -> surrogate key
         self.inferred = {name: {} for name in LOOKUPS}      # natural key -> (surrogate key, valid_from)
 
@@ -34,6 +37,8 @@ class Check:
         self.make_customers()
         self.make_products()
         self.make_fact()
+        if self.plan.twin:
+            self.make_fact('twin')
 
     def surrogate(self, uuid):
         return 'uuid DEFAULT gen_random_uuid() PRIMARY KEY' if uuid else \
@@ -80,17 +85,17 @@ class Check:
         self.map_table('dim_product', topic='products', keys='{%s}' % keys, on_delete=plan.on_delete['products'],
                        options=self.unknown_member('product', {'id': -1, 'region': 'n/a'} if plan.composite else {'id': -1}))
 
-    def make_fact(self):
+    def make_fact(self, name='fact'):
         plan = self.plan
-        self.db.query('''CREATE TABLE {0}.fact (id int {1}, amount int, ordered_at timestamptz, event int,
+        self.db.query('''CREATE TABLE {0}.{3} (id int {1}, amount int, ordered_at timestamptz, event int,
             customer_key {2} REFERENCES {0}.dim_customer DEFERRABLE INITIALLY DEFERRED,
             product_key bigint REFERENCES {0}.dim_product DEFERRABLE INITIALLY DEFERRED);
-            CREATE INDEX ON {0}.fact (customer_key)'''.format(
-                self.name, '' if plan.append else 'PRIMARY KEY', 'uuid' if plan.uuid else 'bigint'))
+            CREATE INDEX ON {0}.{3} (customer_key)'''.format(
+                self.name, '' if plan.append else 'PRIMARY KEY', 'uuid' if plan.uuid else 'bigint', name))
         types = {'customer_id': 'int', 'product_id': 'int', 'region': 'text', 'ordered_at': 'timestamptz'}
         if not plan.composite:
             del types['region']
-        self.map_table('fact', topic='orders', apply='append' if plan.append else 'upsert', lookups=self.lookups(),
+        self.map_table(name, topic='orders', apply='append' if plan.append else 'upsert', lookups=self.lookups(),
                        options={'source_types': types} if plan.typed else {})
 
     def lookups(self):
@@ -114,6 +119,7 @@ class Check:
         for event in events:
             key, value = event.message()
             self.db.query("SELECT edw_stream.push('%s', '%s', %s, %s)" % (self.name, event.table, literal(key), literal(value)))
+        self.pushed += events
         self.arrived += events
 
     def batches(self):
@@ -134,6 +140,19 @@ class Check:
         self.oracle.drain += 1
         self.oracle.release()
 
+    def rewind(self):
+        """Read a topic again from its beginning."""
+        topic = self.plan.rnd.choice(TOPICS)
+        again = [e for e in self.pushed if e.table == topic]
+        if not again:
+            return
+        self.rewound = True
+        self.db.query("SELECT edw_stream.seek('%s', '%s', 0, 0)" % (self.name, topic))
+        self.db.query("CALL edw_stream.drain('%s')" % self.name)
+        self.arrived += again
+        self.oracle.take(again)
+        self.check()
+
     def run(self):
         arrivals = deliver(self.plan, Shop(self.plan).run())
         self.set_up()
@@ -142,6 +161,8 @@ class Check:
             self.drain(arrivals[:n])
             arrivals = arrivals[n:]
             self.check()
+            if self.plan.rnd.random() < self.plan.rewinds:
+                self.rewind()
             if 'quarantine' in self.plan.policy.values() and (not arrivals or self.plan.rnd.random() < 0.3):
                 self.retry()
                 self.check()
@@ -265,6 +286,10 @@ class Check:
         for key in stored:
             if key not in self.oracle.facts:
                 self.wrong('nobody has said anything of order %s' % key)
+        if self.plan.twin:
+            for row in self.db.query('(TABLE {0}.fact EXCEPT TABLE {0}.twin) UNION ALL (TABLE {0}.twin EXCEPT TABLE {0}.fact)'.format(
+                    self.name)):
+                self.wrong('only one of the two tables has %s' % (row,), ('orders', int(row[0])))
 
     def is_vague(self, key):
         """Is it open whether the order is held?"""
@@ -385,6 +410,8 @@ class Check:
 
     def check_counts(self):
         """Every event has one outcome, and another one when it is taken up again."""
+        if self.rewound and {'wait', 'quarantine'} & set(self.plan.policy.values()):
+            return                      # what is read again is taken up again, too
         lowest, highest = map(int, self.db.query('''SELECT count(*) FILTER (WHERE status = 'resolved'), count(*)
             FROM edw_stream.dead_letters WHERE stream = '%s' AND status IN ('resolved', 'superseded') AND attempts > 1''' %
                                              self.name)[0]) if 'wait' in self.plan.policy.values() else (self.resolved,) * 2
@@ -392,7 +419,9 @@ class Check:
                 SELECT target_name, inserted + updated + deleted + truncated + duplicates + stale + unchanged + folded + filtered
                     + dead + held
                 FROM edw_stream.tables WHERE stream = '%s' ''' % self.name):
-            table = 'orders' if 'fact' in target else 'customers' if 'customer' in target else 'products'
+            table = 'orders' if 'fact' in target or 'twin' in target else 'customers' if 'customer' in target else 'products'
+            if self.plan.twin and table == 'orders' and {'wait', 'quarantine'} & set(self.plan.policy.values()):
+                continue                # a letter counts for one of the two
             again = int(counted) - len([e for e in self.arrived if e.table == table])
             if not (lowest <= again <= highest if table == 'orders' else again == 0):
                 self.wrong('%d outcomes more than events of %s, and %d to %d of them were taken up again' % (

@@ -34,6 +34,8 @@ class Plan:
         self.on_delete = {t: rnd.choice(('ignore', 'soft')) for t in ('customers', 'products')}
         self.batch_rows = rnd.choice((1, 3, 1000, 1000))
         self.drain = rnd.choice((1, 4, 12))     # most messages between two drains
+        self.rewinds = rnd.choice((0.0, 0.0, 0.0, 0.05))    # seek() reads a topic again
+        self.twin = rnd.random() < 0.2          # the orders go to a second table, too
         for name, value in overrides:
             setattr(self, name, value if isinstance(getattr(self, name), str) else eval(value))
         self.settle()
@@ -50,6 +52,8 @@ class Plan:
         # a value that is left out while the event that had it comes late is lost
         if self.append or self.delivery['orders'] != 'order':
             self.partial_facts = False
+        if self.append:
+            self.rewinds, self.twin = 0.0, False
         if self.partial_facts:
             self.batch_rows = 1000
         # whether a fact that lacks both waits or is dead nobody has said
