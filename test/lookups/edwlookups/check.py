@@ -87,7 +87,7 @@ class Check:
 
     def make_fact(self, name='fact'):
         plan = self.plan
-        self.db.query('''CREATE TABLE {0}.{3} (id int {1}, amount int, ordered_at timestamptz, event int,
+        self.db.query('''CREATE TABLE {0}.{3} (id int {1}, amount int, ordered_at timestamptz, event int, happened timestamptz,
             customer_key {2} REFERENCES {0}.dim_customer DEFERRABLE INITIALLY DEFERRED,
             product_key bigint REFERENCES {0}.dim_product DEFERRABLE INITIALLY DEFERRED);
             CREATE INDEX ON {0}.{3} (customer_key)'''.format(
@@ -96,6 +96,7 @@ class Check:
         if not plan.composite:
             del types['region']
         self.map_table(name, topic='orders', apply='append' if plan.append else 'upsert', lookups=self.lookups(),
+                       columns={'id': 'id', 'amount': 'amount', 'ordered_at': 'ordered_at', 'event': 'event', 'happened': '$source_ts'},
                        options={'source_types': types} if plan.typed else {})
 
     def lookups(self):

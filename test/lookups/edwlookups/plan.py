@@ -43,8 +43,9 @@ class Plan:
     def settle(self):
         if not self.scd2:
             self.as_of = self.repoint = False
-        if not self.as_of:
-            self.repoint = False        # the fact does not keep the source's time
+        # an event that does not name the customer moves the stored time at the source all the same
+        if self.repoint and not self.as_of:
+            self.partial_facts = False
         # What becomes of a fact whose member is missing depends on what is in its batch
         # then: a drain is to be one batch.
         if {'null', 'unknown', 'quarantine'} & set(self.policy.values()):
