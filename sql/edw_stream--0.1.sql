@@ -359,6 +359,11 @@ CREATE FUNCTION edw_stream.merge_guard(input_row int, stored bytea)
 CREATE FUNCTION edw_stream.explain_table(stream text, target regclass)
 	RETURNS text AS 'MODULE_PATHNAME', 'edw_stream_explain_table' LANGUAGE C STRICT;
 
+-- what the next events would change in a table
+CREATE FUNCTION edw_stream.preview(stream text, target regclass, n int DEFAULT 100)
+	RETURNS TABLE (change text, key jsonb, before jsonb, after jsonb, note text)
+	AS 'MODULE_PATHNAME', 'edw_stream_preview' LANGUAGE C VOLATILE;
+
 /*
  * Status: src/stats
  *
@@ -759,6 +764,8 @@ COMMENT ON FUNCTION edw_stream.retry_dead_letters(text, text, int, bigint, text)
 	'Applies open dead letters once more, all of a stream or those that the arguments choose.';
 COMMENT ON FUNCTION edw_stream.discard_dead_letters(text, text, int, bigint, text) IS
 	'Gives up open dead letters, all of a stream or those that the arguments choose; returns how many.';
+COMMENT ON FUNCTION edw_stream.preview(text, regclass, int) IS
+	'What the next n events of a stream would change in a table: they are run, and rolled back';
 COMMENT ON FUNCTION edw_stream.explain_table(text, regclass) IS
 	'The SQL statement that applies a batch of a stream''s events to a table.';
 COMMENT ON FUNCTION edw_stream.register_view(regclass, text[], text, jsonb) IS

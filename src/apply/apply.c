@@ -21,6 +21,7 @@
 
 #include "apply/apply.h"
 #include "apply/guard.h"
+#include "apply/images.h"
 #include "apply/lookup.h"
 #include "apply/resolve.h"
 #include "apply/rows.h"
@@ -275,9 +276,10 @@ run_statement(Apply *apply)
 	PG_TRY();
 	{
 		/* one-shot: planned for the table as it is now, with the bounds as constants */
-		SPI_execute_with_args(append ? EdwAppendSql(shape) : EdwMergeSql(shape),
+		SPI_execute_with_args(append ? EdwImagesAppendSql(apply->batch, target, EdwAppendSql(shape)) : EdwMergeSql(shape),
 							  append ? 0 : 2 * target->nbounds, types, values, NULL, false, 0);
 		apply->processed = SPI_processed;
+		EdwImagesAppended(apply->batch, target);
 	}
 	PG_FINALLY();
 	{
@@ -443,7 +445,7 @@ apply_versions(Apply *apply)
 }
 
 static void
-apply_target(Apply *apply)
+apply_to_table(Apply *apply)
 {
 	EdwBatchTarget *bt = apply->bt;
 	const EdwMappingDef *def = bt->target->def;
@@ -469,6 +471,15 @@ apply_target(Apply *apply)
 	settle_rows(apply);
 	if (apply->tombstones)
 		EdwTombstonesClose(apply->tombstones);
+}
+
+static void
+apply_target(Apply *apply)
+{
+	EdwImages  *before = EdwImagesTake(apply->batch, apply->bt);
+
+	apply_to_table(apply);
+	EdwImagesCompare(before);
 }
 
 static int

@@ -33,6 +33,12 @@ EdwBatchCreate(void)
 	return batch;
 }
 
+void
+EdwBatchWatch(EdwBatch *batch, const struct EdwWatch *watch)
+{
+	batch->watch = watch;
+}
+
 void *
 EdwBatchAlloc(EdwBatch *batch, Size size)
 {

@@ -64,6 +64,10 @@ typedef struct EdwFullPosition
 
 extern EdwBatch *EdwBatchCreate(void);
 
+/* Let somebody see what the batch changes in one table (apply/images.h); watch lives as long as the batch. */
+struct EdwWatch;
+extern void EdwBatchWatch(EdwBatch *batch, const struct EdwWatch *watch);
+
 /*
  * Add a change. message: the caller's index, for rejects. partition: of the topic, to
  * notice keys that come from several (O7). pairs_with_delete: a tombstone that directly

@@ -124,6 +124,7 @@ struct EdwBatch
 	int			nrejects;
 	int			rejects_size;
 	EdwReject  *rejects;
+	const struct EdwWatch *watch;	/* who wants to see what changes: images.h; NULL nobody */
 };
 
 extern void *EdwBatchAlloc(EdwBatch *batch, Size size);

@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 typedef struct EdwAssembler EdwAssembler;
+typedef struct EdwPreview EdwPreview;
 
 /* a topic as the mappings want it: route, decoder, and a change to decode into */
 typedef struct EdwTopic
@@ -163,6 +164,8 @@ struct EdwPipeline
 	EdwStall	stall;
 	EdwWaiting *waiting;		/* keys that wait for a dead letter (K6) */
 
+	EdwPreview *preview;		/* NULL: it is no preview */
+
 	/* after errors */
 	int			failures;		/* in a row */
 	int			unique_failures;	/* 23505 in a row (G1) */
@@ -237,6 +240,16 @@ extern EdwStepResult EdwSearchCulprit(EdwPipeline *pipeline);
 /* awaited.c: messages that wait for a member of a dimension */
 extern bool EdwAwaitedRelease(EdwPipeline *pipeline, EdwBatch *batch);
 extern void EdwAwaitedExpire(EdwPipeline *pipeline);
+
+/* preview.c; each does nothing where there is no preview */
+extern void EdwPreviewStart(EdwPipeline *pipeline, EdwBatch *batch);
+extern bool EdwPreviewTakes(EdwPipeline *pipeline, EdwTopic *topic);
+extern void EdwPreviewBury(EdwPipeline *pipeline, int index, EdwTopic *topic, const EdwDeadMark *mark);
+extern void EdwPreviewCommitted(EdwPipeline *pipeline);
+extern bool EdwPreviewIsDone(const EdwPipeline *pipeline);
+
+/* session.c: step until the ends that the topics have now are committed, or a preview is done */
+extern void EdwSessionDrain(EdwPipeline *pipeline);
 
 /* history.c */
 extern void EdwHistoryStart(EdwPipeline *pipeline);

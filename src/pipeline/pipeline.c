@@ -44,7 +44,8 @@ EdwPipelineOpen(const char *stream, int worker, EdwPipelineMode mode)
 	pipeline->step_context = AllocSetContextCreate(context, "edw_stream step", ALLOCSET_SMALL_SIZES);
 	pipeline->stream = MemoryContextStrdup(context, stream);
 	pipeline->worker = worker;
-	pipeline->xact.session = mode == EDW_PIPELINE_SESSION;
+	pipeline->xact.session = mode != EDW_PIPELINE_WORKER;
+	pipeline->xact.nested = mode == EDW_PIPELINE_PREVIEW;
 	pipeline->waiting = EdwWaitingCreate(context, pipeline->stream);
 	pipeline->reload = true;
 	pipeline->current = -1;
@@ -75,6 +76,8 @@ EdwPipelineRecordStall(EdwPipeline *pipeline)
 {
 	const EdwStall *stall = &pipeline->stall;
 
+	if (pipeline->preview != NULL)
+		return EDW_STEP_STALLED;	/* told to the caller, and nobody else */
 	ereport(LOG,
 			(errmsg("stream \"%s\" stalls: %s", pipeline->stream, stall->message),
 			 stall->hint != NULL ? errhint("%s", stall->hint) : 0));

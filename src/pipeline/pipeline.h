@@ -17,7 +17,8 @@ typedef struct EdwPipeline EdwPipeline;
 typedef enum EdwPipelineMode
 {
 	EDW_PIPELINE_WORKER,		/* background worker: owns its transactions */
-	EDW_PIPELINE_SESSION		/* CALL drain(): SPI_commit in a non-atomic call */
+	EDW_PIPELINE_SESSION,		/* CALL drain(): SPI_commit in a non-atomic call */
+	EDW_PIPELINE_PREVIEW		/* preview(): subtransactions of one that the caller rolls back */
 } EdwPipelineMode;
 
 typedef enum EdwStepResult
@@ -30,7 +31,7 @@ typedef enum EdwStepResult
 } EdwStepResult;
 
 /*
- * Open worker number `worker` of a stream; SESSION takes all partitions
+ * Open worker number `worker` of a stream; SESSION and PREVIEW take all partitions
  * (worker = -1). Nothing is connected before the first step. Lives in a context
  * under TopMemoryContext of its own until EdwPipelineClose.
  */

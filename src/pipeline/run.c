@@ -98,6 +98,7 @@ bury(EdwPipeline *pipeline, int index, EdwTopic *topic, const EdwDeadMark *mark)
 {
 	EdwDeadLetterStore(pipeline->stream, pipeline->source, &pipeline->messages[index], mark);
 	EdwHistoryDead(pipeline, topic, mark);
+	EdwPreviewBury(pipeline, index, topic, mark);
 	if (!mark->waits)
 		strlcpy(pipeline->last_dead, mark->message, sizeof(pipeline->last_dead));
 	if (mark->row_key != NULL)
@@ -303,6 +304,8 @@ add_message(EdwPipeline *pipeline, EdwBatch *batch, int index)
 	EdwReason	reason;
 	int32		epoch;
 
+	if (!EdwPreviewTakes(pipeline, topic))
+		return true;
 	pipeline->stats.messages++;
 	pipeline->stats.bytes += Max(message->key_len, 0) + Max(message->value_len, 0);
 	if (held->dead != NULL && !held->dead->decodes)
@@ -524,6 +527,7 @@ apply_chosen(EdwPipeline *pipeline, int prefix)
 	close_read_again(pipeline);
 	EdwWaitingRefresh(pipeline->waiting);
 	batch = EdwBatchCreate();
+	EdwPreviewStart(pipeline, batch);
 	if (!add_messages(pipeline, batch, prefix))
 		return EDW_RUN_STALL;
 	pipeline->stats.decode_us = now_us() - started;
@@ -539,7 +543,7 @@ apply_chosen(EdwPipeline *pipeline, int prefix)
 	if (prefix < 0 && !EdwAwaitedRelease(pipeline, batch))
 		return EDW_RUN_EXCLUSIVE;
 	fire_deferred_triggers();
-	if (prefix < 0)				/* a try is rolled back, and views are to blame no message */
+	if (prefix < 0 && pipeline->preview == NULL)	/* a try is rolled back, and views are to blame no message */
 		flush_views(pipeline);
 	pipeline->stats.apply_us = now_us() - started;
 
@@ -624,6 +628,13 @@ EdwRunCommitted(EdwPipeline *pipeline)
 		positions[n++].offset = partition->expected;
 	}
 	EdwHeldRelease(pipeline, true);
+	MemoryContextSwitchTo(old);
+	if (pipeline->preview != NULL)
+	{
+		EdwPreviewCommitted(pipeline);
+		return;
+	}
+	MemoryContextSwitchTo(pipeline->batch_context);
 	EdwHistoryCount(pipeline, GetCurrentTimestamp());
 	if (pipeline->source->ops->committed != NULL)
 		pipeline->source->ops->committed(pipeline->source, positions, n);

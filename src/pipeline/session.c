@@ -73,7 +73,8 @@ report_stall(const EdwPipeline *pipeline, const EdwStall *stall)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("stream \"%s\" has stalled: %s", pipeline->stream, stall->message),
+			 pipeline->preview != NULL ? errmsg("stream \"%s\" would stall: %s", pipeline->stream, stall->message)
+			 : errmsg("stream \"%s\" has stalled: %s", pipeline->stream, stall->message),
 			 errdetail("The reason is \"%s\".", stall->reason),
 			 stall->hint != NULL ? errhint("%s", stall->hint) : 0));
 }
@@ -167,8 +168,8 @@ check_failures(EdwPipeline *pipeline)
 			 errdetail("The last one was: %s", EdwMyCounters()->last_error)));
 }
 
-static void
-drain_until_ends(EdwPipeline *pipeline)
+void
+EdwSessionDrain(EdwPipeline *pipeline)
 {
 	EdwEnds		ends = {0};
 	bool		captured = false;
@@ -185,7 +186,7 @@ drain_until_ends(EdwPipeline *pipeline)
 					 errmsg("stream \"%s\" was dropped while it was drained", pipeline->stream)));
 		if (pipeline->assigned && !captured)
 			captured = capture_ends(pipeline, &ends);
-		if (captured && ends_reached(pipeline, &ends))
+		if ((captured && ends_reached(pipeline, &ends)) || EdwPreviewIsDone(pipeline))
 			return;
 		if (captured && result == EDW_STEP_IDLE && rest_is_incomplete(pipeline, &ends))
 		{
@@ -215,7 +216,7 @@ drain_guarded(EdwPipeline *pipeline)
 
 	PG_TRY();
 	{
-		drain_until_ends(pipeline);
+		EdwSessionDrain(pipeline);
 	}
 	PG_CATCH();
 	{

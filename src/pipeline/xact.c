@@ -74,7 +74,8 @@ EdwXactCommit(EdwXact *xact)
 		xact->in_subxact = false;
 		CurrentResourceOwner = xact->caller_owner;
 		MemoryContextSwitchTo(xact->caller_context);
-		SPI_commit();
+		if (!xact->nested)
+			SPI_commit();
 	}
 	else
 		CommitTransactionCommand();
@@ -96,7 +97,8 @@ EdwXactAbort(EdwXact *xact)
 			CurrentResourceOwner = xact->caller_owner;
 		}
 		MemoryContextSwitchTo(xact->caller_context);
-		SPI_rollback();
+		if (!xact->nested)
+			SPI_rollback();
 	}
 	else
 		AbortCurrentTransaction();

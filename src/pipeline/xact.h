@@ -14,7 +14,8 @@
 
 typedef struct EdwXact
 {
-	bool		session;		/* within CALL drain() */
+	bool		session;		/* within CALL drain(), or preview() */
+	bool		nested;			/* within preview(): all are subtransactions of one that is rolled back */
 	Oid			owner;			/* session: run as this role; InvalidOid: as whoever calls */
 
 	/* kept by the functions below */
