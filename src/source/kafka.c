@@ -7,7 +7,7 @@
  * after 2.0.2 (K1). One queue takes everything: messages, errors, ends of partitions, log
  * lines; an eventfd tells that it has something.
  *
- * librdkafka's threads never run PostgreSQL code: no callback is registered, and they
+ * librdkafka's threads never run PostgreSQL code: no callback is registered but kafka_pace.c's, and they
  * are created with all signals blocked. Nothing is raised, and no interrupt is served,
  * between taking an event from the queue and putting it where the source's cleanup finds it.
  *
@@ -20,7 +20,6 @@
 
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "miscadmin.h"
@@ -34,9 +33,6 @@
 
 /* how often fetchers are told to look at the queue again */
 #define WAKE_MS				5
-
-/* timeouts of librdkafka's threads may be so late */
-#define TIMER_SLACK_NS		10000000
 
 static dlist_head open_sources = DLIST_STATIC_INIT(open_sources);
 static bool exit_hook_registered = false;
@@ -86,23 +82,16 @@ close_all_at_exit(int code, Datum arg)
 	EdwKafkaLookupAwaitOrphans(ORPHAN_WAIT_MS);
 }
 
-/*
- * rd_kafka_new with every signal blocked and with lazy timers, for the threads that it
- * starts. librdkafka before 2.4 sleeps a whole number of milliseconds, rounded down, and spins
- * for the rest, each second; a thread that is woken a little late has no rest to spin for. Slack
- * concerns timeouts alone, and is inherited by the threads that those threads start.
- */
+/* rd_kafka_new with every signal blocked, for the threads that it starts. */
 static rd_kafka_t *
 new_handle(EdwKafkaConfig *config, char *errstr, Size size)
 {
-	int			slack = prctl(PR_GET_TIMERSLACK);
 	sigset_t	all;
 	sigset_t	saved;
 	rd_kafka_t *rk;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &saved);
-	prctl(PR_SET_TIMERSLACK, (unsigned long) TIMER_SLACK_NS);
 	rk = rd_kafka_new(RD_KAFKA_CONSUMER, config->conf, errstr, size);
 	if (rk)
 	{
@@ -115,8 +104,6 @@ new_handle(EdwKafkaConfig *config, char *errstr, Size size)
 				rd_kafka_error_destroy(error);
 		}
 	}
-	if (slack > 0)
-		prctl(PR_SET_TIMERSLACK, (unsigned long) slack);
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	if (rk == NULL)
 	{
@@ -163,7 +150,7 @@ connect_source(EdwKafkaSource *source, const char *const *names, int nnames,
 	source->wake_fd = fd;
 
 	source->lookup = EdwKafkaLookupOpen(source->rk, source->queue, fd, names, nnames, all,
-										source->config->refresh_ms);
+										source->config->refresh_ms, source->config->pace_fetches);
 	if (source->lookup == NULL)
 	{
 		error->sqlerrcode = ERRCODE_INSUFFICIENT_RESOURCES;

@@ -113,6 +113,7 @@ EdwKafkaAssign(EdwSource *base, const EdwPartitionPosition *positions, int n,
 	for (int i = 0; i < n; i++)
 		rd_kafka_topic_partition_list_add(list, positions[i].topic,
 										  positions[i].partition)->offset = positions[i].offset;
+	EdwKafkaLookupAssigning(source->lookup);
 	err = rd_kafka_assign(source->rk, list);
 	settle(source);
 	rd_kafka_topic_partition_list_destroy(list);

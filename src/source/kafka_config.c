@@ -12,6 +12,7 @@
 
 #include "catalog/connection.h"
 #include "source/kafka_config.h"
+#include "source/kafka_pace.h"
 #include "source/kafka_properties.h"
 
 #define DEFAULT_REFRESH_MS	30000
@@ -31,8 +32,8 @@ static const Setting defaults[] = {
 	{"reconnect.backoff.max.ms", "2000"},
 	{"log.connection.close", "false"},
 	{"isolation.level", "read_committed"},
-	/* an empty fetch holds back partitions that were assigned meanwhile */
-	{"fetch.wait.max.ms", "200"},
+	/* unless the user sets it, only the first: see kafka_pace.h */
+	{"fetch.wait.max.ms", "10"},
 };
 
 /* after them */
@@ -127,6 +128,7 @@ note_options(EdwKafkaConfig *config, const EdwConnection *connection)
 		mechanism = "GSSAPI";
 	config->refresh_ms = refresh ? atoi(refresh) : DEFAULT_REFRESH_MS;
 	config->read_committed = isolation == NULL || strcmp(isolation, "read_uncommitted") != 0;
+	config->pace_fetches = option_value(connection, "fetch.wait.max.ms") == NULL;
 	config->oauthbearer = sasl && strcmp(mechanism, "OAUTHBEARER") == 0;
 	config->username = option_value(connection, "sasl.username");
 	config->password = option_value(connection, "sasl.password");
@@ -207,6 +209,13 @@ EdwKafkaConfigBuild(const EdwSourceConfig *source, EdwSourceError *error)
 	/* since 2.2 librdkafka can be told to look at a full queue again sooner */
 	if (rd_kafka_conf_set(conf, "fetch.queue.backoff.ms", "5", NULL, 0) == RD_KAFKA_CONF_OK)
 		config->wake_fetchers = false;
+	if (!EdwKafkaPaceThreads(conf))
+	{
+		rd_kafka_conf_destroy(conf);
+		error->sqlerrcode = ERRCODE_OUT_OF_MEMORY;
+		strlcpy(error->message, "out of memory", sizeof(error->message));
+		return NULL;
+	}
 	rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_ERROR |
 							 RD_KAFKA_EVENT_LOG);
 	config->conf = conf;

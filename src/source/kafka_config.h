@@ -15,6 +15,7 @@ typedef struct EdwKafkaConfig
 	rd_kafka_conf_t *conf;		/* NULL once rd_kafka_new has taken it */
 	int			refresh_ms;		/* how often topics are asked for (K4) */
 	bool		read_committed;
+	bool		pace_fetches;	/* fetch.wait.max.ms is ours to choose */
 	bool		oauthbearer;	/* needs librdkafka's own thread for tokens */
 
 	/*

@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "source/kafka_pace.h"
+
 #define RETRY_MS			1000	/* between attempts while the cluster is away */
 #define COMMIT_MS			1000	/* between commits to the group */
 #define UNKNOWN_TOPIC_TRIES	4		/* a new topic takes a moment to be known everywhere */
@@ -63,6 +65,7 @@ struct EdwKafkaLookup
 	int64_t		next_commit;	/* ms */
 	int64_t		last_commit;
 	int64_t		next_refresh;
+	EdwKafkaPace pace;
 	uint64_t	wanted;			/* the last ticket given out */
 	bool		has_listing;
 	EdwKafkaListing listing;
@@ -237,6 +240,19 @@ ask_listing(EdwKafkaLookup *l)
 	wake(l);
 }
 
+/* when there is something to do next, if nobody asks for anything; the mutex is held */
+static int64_t
+next_duty(const EdwKafkaLookup *l)
+{
+	int64_t		next = l->next_refresh;
+
+	if (l->commit && l->next_commit < next)
+		next = l->next_commit;
+	if (l->pace.next < next)
+		next = l->pace.next;
+	return next;
+}
+
 static void
 send_commit(EdwKafkaLookup *l)
 {
@@ -315,10 +331,10 @@ thread_main(void *arg)
 			ask_offsets(l, q);
 		else if (asked || l->next_refresh <= now)
 			ask_listing(l);
-		else if (l->commit && l->next_commit < l->next_refresh)
-			wait_until(l, l->next_commit);
+		else if (l->pace.next <= now)
+			EdwKafkaPaceFetches(&l->pace, l->rk, now);
 		else
-			wait_until(l, l->next_refresh);
+			wait_until(l, next_duty(l));
 	}
 	pthread_mutex_unlock(&l->mutex);
 
@@ -362,7 +378,7 @@ start_thread(EdwKafkaLookup *l)
 
 EdwKafkaLookup *
 EdwKafkaLookupOpen(rd_kafka_t *rk, rd_kafka_queue_t *queue, int wake_fd,
-				   const char *const *topics, int ntopics, bool all, int refresh_ms)
+				   const char *const *topics, int ntopics, bool all, int refresh_ms, bool pace)
 {
 	EdwKafkaLookup *l = calloc(1, sizeof(EdwKafkaLookup));
 	pthread_condattr_t attr;
@@ -379,6 +395,7 @@ EdwKafkaLookupOpen(rd_kafka_t *rk, rd_kafka_queue_t *queue, int wake_fd,
 	l->wake_fd = wake_fd;
 	l->all = all;
 	l->refresh_ms = refresh_ms;
+	EdwKafkaPaceInit(&l->pace, pace, now_ms());
 	l->wanted = 1;
 	pthread_mutex_init(&l->mutex, NULL);
 	pthread_condattr_init(&attr);
@@ -544,6 +561,16 @@ EdwKafkaLookupCommit(EdwKafkaLookup *l, const char *topic, int32_t partition, in
 	if (elem == NULL)
 		elem = rd_kafka_topic_partition_list_add(l->commit, topic, partition);
 	elem->offset = offset;
+	EdwKafkaPaceBusy(&l->pace, now_ms());
+	pthread_cond_signal(&l->cond);
+	pthread_mutex_unlock(&l->mutex);
+}
+
+void
+EdwKafkaLookupAssigning(EdwKafkaLookup *l)
+{
+	pthread_mutex_lock(&l->mutex);
+	EdwKafkaPaceAssigning(&l->pace, l->rk, now_ms());
 	pthread_cond_signal(&l->cond);
 	pthread_mutex_unlock(&l->mutex);
 }

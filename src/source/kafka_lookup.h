@@ -56,12 +56,13 @@ typedef struct EdwKafkaListing
 /*
  * Start the thread. Takes over rk, queue and wake_fd (an eventfd), also on failure.
  * topics are copied; all asks for every topic of the cluster (for regexes). The
- * first listing is asked for at once, further ones every refresh_ms.
+ * first listing is asked for at once, further ones every refresh_ms. pace: the fetches' wait is
+ * the thread's to choose.
  * NULL when there is no memory or no thread to be had.
  */
 extern EdwKafkaLookup *EdwKafkaLookupOpen(rd_kafka_t *rk, rd_kafka_queue_t *queue,
 										  int wake_fd, const char *const *topics,
-										  int ntopics, bool all, int refresh_ms);
+										  int ntopics, bool all, int refresh_ms, bool pace);
 
 /*
  * Have the thread destroy everything and end; waits for that at most 100 ms. Messages
@@ -94,6 +95,9 @@ extern void EdwKafkaLookupAskOffsets(EdwKafkaLookup *lookup, EdwLookupKind kind,
 extern EdwLookupState EdwKafkaLookupTakeOffsets(EdwKafkaLookup *lookup, EdwLookupKind kind,
 												rd_kafka_topic_partition_list_t **list,
 												EdwLookupError *error);
+
+/* Partitions are about to be assigned: for a while no fetch is to keep them waiting. */
+extern void EdwKafkaLookupAssigning(EdwKafkaLookup *lookup);
 
 /*
  * Have an offset committed to the group, best effort: at once, or a second after
