@@ -9,10 +9,9 @@
  * Locks, all held to the end of the transaction: ROW EXCLUSIVE on each target; if the
  * stream has several workers, before that a lock on each mapping and on those of the dimensions that are looked up,
  * shared, so that a worker that needs the mapping for itself (exclusive) waits for the others and they for it. It needs that
- * for a truncate, for a delete that met neither a row nor a tombstone, as another
- * worker may be inserting that row right now, invisibly, and to infer a member of a dimension with versions. Of a dimension
- * whose members events wait for, what brings members is exclusive too: it has to see who waits. A table with groups is
- * locked after the mappings.
+ * for a truncate, to infer a member of a dimension with versions, and for a delete that met nothing in a dimension whose
+ * members are inferred. Of a dimension whose members events wait for, what brings members is exclusive too: it has to see
+ * who waits. A table with groups is locked after the mappings. Who shares claims its keys besides (claim.h), so that no key is in two open transactions.
  *
  * User code (triggers, expressions, RLS) runs as the current user; edw_stream's own
  * tables are written between EdwCatalogBegin and EdwCatalogEnd.
@@ -20,6 +19,7 @@
 #include "postgres.h"
 
 #include "apply/apply.h"
+#include "apply/claim.h"
 #include "apply/guard.h"
 #include "apply/images.h"
 #include "apply/lookup.h"
@@ -427,8 +427,9 @@ settle_rows(Apply *apply)
 	}
 	for (int r = 0; r < apply->nrows; r++)
 		settle_row(apply, apply->rows[r]);
-	for (int i = 0; i < bt->nentries; i++)
-		if (bt->entries[i]->blind && !is_alone(apply))
+	/* members that are made up are not among the keys that a batch claims */
+	for (int i = 0; bt->target->def->inferred && !is_alone(apply) && i < bt->nentries; i++)
+		if (bt->entries[i]->blind)
 			apply->need_exclusive = true;
 	EdwTombstonesWrite(apply->tombstones, bt->entries, bt->nentries);
 }
@@ -464,7 +465,7 @@ apply_to_table(Apply *apply)
 		truncate_target(apply);
 	}
 	if (def->apply != EDW_APPLY_APPEND)
-		apply->tombstones = EdwTombstonesOpen(def->mapping_id, is_alone(apply));
+		apply->tombstones = EdwTombstonesOpen(def->mapping_id);
 	collect_rows(apply);
 	if (apply->nrows > 0)
 		run_statement(apply);
@@ -578,7 +579,10 @@ EdwApplyBatch(EdwBatch *batch, int workers, bool exclusive)
 	result->targets = palloc0(Max(batch->ntargets, 1) * sizeof(EdwTargetCounts));
 	qsort(batch->targets, batch->ntargets, sizeof(EdwBatchTarget *), compare_targets);
 	if (workers > 1)
+	{
 		lock_mappings(batch, exclusive);
+		result->need_exclusive = exclusive ? !EdwClaimsAvailable() : !EdwClaimKeys(batch);
+	}
 	for (int i = 0; i < batch->ntargets && (exclusive || !result->need_exclusive); i++)
 	{
 		Apply		apply = {0};

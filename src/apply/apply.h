@@ -33,8 +33,8 @@ typedef struct EdwApplyResult
 	EdwTargetCounts *targets;
 	int			nrejects;
 	EdwReject  *rejects;		/* rows of these messages were not written */
-	bool		need_exclusive; /* more workers than one, and a delete met no row: unless it was
-								 * exclusive, run this batch again so (see apply/README.md) */
+	bool		need_exclusive; /* more workers than one, and what others do has to wait: unless it
+								 * was exclusive, run this batch again so (see apply/README.md) */
 } EdwApplyResult;
 
 /*

@@ -3,12 +3,12 @@
  *		Tombstones of deleted rows (rule O8; see tombstone.h).
  *
  * Within the caller's transaction. Reading needs no rights of the current user; writing goes
- * through EdwCatalogBegin or straight to the table. Rows are written in key order, so that two
- * workers of one target wait for each other and never deadlock. A greater position stays.
+ * through EdwCatalogBegin or straight to the table. A greater position stays.
  *
- * While nobody else writes tombstones of the mapping, a look for one key also tells up to
- * which key there is none. Keys are asked for in order, so most questions need no look at the
- * index: new rows mostly have keys greater than all that was deleted.
+ * Nobody else writes tombstones of the batch's keys meanwhile (claim.h), so that one snapshot does
+ * for all, and a look for one key also tells up to which key there is none. Keys are asked for in
+ * order, so most questions need no look at the index: new rows mostly have keys greater than all
+ * that was deleted.
  */
 #include "postgres.h"
 
@@ -57,7 +57,6 @@ struct EdwTombstones
 {
 	MemoryContext context;		/* of everything here */
 	int32		mapping_id;
-	bool		alone;
 	bool		single;			/* looking for the next one does not pay */
 	Relation	heap;
 	Relation	index;
@@ -67,7 +66,7 @@ struct EdwTombstones
 	bytea	   *key;			/* scratch */
 	int			key_size;
 
-	/* alone: there are none from gap_from up to, not including, gap_to */
+	/* there are none from gap_from up to, not including, gap_to */
 	bool		gap;
 	bool		gap_endless;	/* gap_to is infinite */
 	int			gap_looks;		/* how often one was looked for */
@@ -94,21 +93,19 @@ end_scan(EdwTombstones *ts)
 }
 
 EdwTombstones *
-EdwTombstonesOpen(int32 mapping_id, bool alone)
+EdwTombstonesOpen(int32 mapping_id)
 {
 	EdwTombstones *ts = palloc0(sizeof(EdwTombstones));
 	Oid			schema = get_namespace_oid(EDW_SCHEMA, false);
 
 	ts->context = CurrentMemoryContext;
 	ts->mapping_id = mapping_id;
-	ts->alone = alone;
 	ts->heap = table_open(get_relname_relid("tombstone", schema), AccessShareLock);
 	ts->index = index_open(get_relname_relid("tombstone_pkey", schema), AccessShareLock);
 	ts->slot = table_slot_create(ts->heap, NULL);
 	initStringInfo(&ts->gap_from);
 	initStringInfo(&ts->gap_to);
-	if (alone)
-		begin_scan(ts);
+	begin_scan(ts);
 	return ts;
 }
 
@@ -202,7 +199,7 @@ note_gap(EdwTombstones *ts, const uint8 *key, int len, bool found)
 }
 
 /*
- * Find the tombstone of a key, and while alone the next one if there is none. That costs the
+ * Find the tombstone of a key, and the next one if there is none. That costs the
  * index two or three times as much, so it must save other looks.
  */
 static bool
@@ -212,7 +209,7 @@ find(EdwTombstones *ts, const uint8 *key, int len)
 
 	if (ts->gap_looks == TRIED_LOOKS && ts->gap_answers < TRIED_LOOKS * WORTH_A_LOOK)
 		ts->single = true;
-	if (!ts->alone || ts->single)
+	if (ts->single)
 		return look(ts, BTEqualStrategyNumber, key, len);
 	ts->gap_looks++;
 	found = look(ts, BTGreaterEqualStrategyNumber, key, len);
@@ -236,8 +233,6 @@ EdwTombstoneFind(EdwTombstones *ts, const uint8 *key, int key_len)
 
 	/* the caller's context may be that of one row of MERGE; a scan keeps what it allocates */
 	old = MemoryContextSwitchTo(ts->context);
-	if (!ts->alone)
-		begin_scan(ts);
 	if (find(ts, key, key_len))
 	{
 		struct varlena *stored = slot_bytes(ts, ATT_POSITION);
@@ -245,8 +240,6 @@ EdwTombstoneFind(EdwTombstones *ts, const uint8 *key, int key_len)
 		position.len = Min(VARSIZE_ANY_EXHDR(stored), sizeof(ts->found));
 		position.bytes = memcpy(ts->found, VARDATA_ANY(stored), position.len);
 	}
-	if (!ts->alone)
-		end_scan(ts);
 	MemoryContextSwitchTo(old);
 	return position;
 }
@@ -439,9 +432,7 @@ EdwTombstonesWrite(EdwTombstones *ts, EdwEntry **entries, int n)
 		if (entries[i]->bury.len > 0)
 			graves[ngraves++] = entries[i];
 
-	/* with others about, whoever waits for one must do so in the order of keys */
-	if (ts->alone)
-		ngraves = write_new_graves(ts, graves, ngraves, graves);
+	ngraves = write_new_graves(ts, graves, ngraves, graves);
 	if (ngraves > 0)
 		upsert_graves(ts->mapping_id, graves, ngraves);
 }

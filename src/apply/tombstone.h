@@ -13,10 +13,10 @@
 typedef struct EdwTombstones EdwTombstones;
 
 /*
- * Open for one target. alone: nobody else writes tombstones of this mapping meanwhile;
- * then one snapshot does for all, and a look in the order of keys is free unless a tombstone is near.
+ * Open for one target, for keys that nobody else writes tombstones of meanwhile. A look in the order of keys
+ * is free unless a tombstone is near.
  */
-extern EdwTombstones *EdwTombstonesOpen(int32 mapping_id, bool alone);
+extern EdwTombstones *EdwTombstonesOpen(int32 mapping_id);
 
 /* The position under which a key was deleted; len 0: it was not. Valid until the next call. */
 extern EdwPositionBytes EdwTombstoneFind(EdwTombstones *tombstones,

@@ -16,6 +16,7 @@
 #include "access/heapam.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "apply/claim.h"
 #include "catalog/pg_database.h"
 #include "edw_stream.h"
 #include "miscadmin.h"
@@ -449,6 +450,7 @@ EdwWorkersInit(void)
 	BackgroundWorker launcher = {0};
 
 	EdwSlotsInit();
+	EdwClaimsInit();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	EdwNotifyInit();
