@@ -22,6 +22,7 @@ typedef struct EdwMember
 	const uint8 *key;			/* canonical bytes: the natural key, then as_of if there are versions */
 	int			key_len;
 	int			natural_len;	/* of the natural key alone */
+	uint32		natural_hash;
 	uint32		hash;
 	Datum	   *match;			/* the natural key */
 	Datum		as_of;
@@ -30,6 +31,9 @@ typedef struct EdwMember
 	bool		isnull;			/* its surrogate key */
 	Datum		surrogate;		/* in the type of the target's column */
 } EdwMember;
+
+/* member_cache.h */
+typedef struct EdwMemberCache EdwMemberCache;
 
 /* those of one lookup, in the batch's memory */
 typedef struct EdwMembers
@@ -41,6 +45,7 @@ typedef struct EdwMembers
 	EdwMember **members;		/* in order of first sight */
 	int			nmembers;
 	int			size;
+	bool		sorted;			/* by key, then */
 } EdwMembers;
 
 /* lookup_target.c: how many hidden columns a mapping's lookups need; make them, after the table's columns */

@@ -32,14 +32,14 @@ EdwLookupSql(const EdwTarget *target, const EdwLookup *lookup, bool first)
 	initStringInfo(&sql);
 	if (lookup->as_of < 0)
 	{
-		appendStringInfo(&sql, "SELECT s._edw_row, %s\nFROM " EDW_MEMBERS_RELATION " AS s JOIN %s AS d ON ",
+		appendStringInfo(&sql, "SELECT s._edw_row, %s, d.ctid\nFROM " EDW_MEMBERS_RELATION " AS s JOIN %s AS d ON ",
 						 surrogate(target, lookup), lookup->relation);
 		append_match(&sql, target, lookup);
 		return sql.data;
 	}
 	from = quote_identifier(lookup->dimension->scd2->valid_from);
-	appendStringInfo(&sql, "SELECT s._edw_row, v.k\nFROM " EDW_MEMBERS_RELATION " AS s CROSS JOIN LATERAL"
-					 "\n\t(SELECT %s AS k FROM %s AS d WHERE ", surrogate(target, lookup), lookup->relation);
+	appendStringInfo(&sql, "SELECT s._edw_row, v.k, v.ctid\nFROM " EDW_MEMBERS_RELATION " AS s CROSS JOIN LATERAL"
+					 "\n\t(SELECT %s AS k, d.ctid FROM %s AS d WHERE ", surrogate(target, lookup), lookup->relation);
 	append_match(&sql, target, lookup);
 	if (first)
 		appendStringInfo(&sql, "\n\tORDER BY d.%s LIMIT 1) AS v", from);

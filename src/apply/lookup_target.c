@@ -8,7 +8,7 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "apply/lookup.h"
+#include "apply/member_cache.h"
 #include "apply/version_time.h"
 #include "catalog/mapping_target.h"
 #include "catalog/pg_type.h"
@@ -177,6 +177,9 @@ open_lookup(Opening *opening, const EdwLookupDef *def, List *mappings)
 		open_as_of(opening);
 	else
 		check_unique(opening);
+	if (opening->target->columns[lookup->column].type ==
+		getBaseType(get_atttype(def->dimension, EdwRequireColumn(opening->dimension, def->key))))
+		lookup->cache = EdwMemberCacheCreate(lookup, opening->dimension);
 	if (def->missing == EDW_MISSING_UNKNOWN)
 		lookup->unknown = unknown_key(opening);
 	relation_close(opening->dimension, NoLock);

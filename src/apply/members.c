@@ -2,8 +2,8 @@
  * members.c
  *		The members of a dimension that a batch refers to: each is asked for once (see lookup.h).
  *
- * All members of a lookup are asked for by one query, sorted by key, so that neighbours share an index page. Members
- * that are made are inserted in the order of their keys. Of a dimension with versions the caller keeps other writers
+ * Where a member was found last is looked at first (member_cache.c). The others of a lookup are asked for by one query,
+ * sorted by key, so that neighbours share an index page. Members that are made are inserted in the order of their keys. Of a dimension with versions the caller keeps other writers
  * out; of one without, its unique index settles who makes a member.
  *
  * All memory is the batch's.
@@ -11,7 +11,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "apply/lookup.h"
+#include "apply/member_cache.h"
 #include "apply/store.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -52,6 +52,7 @@ EdwMembersCreate(EdwBatch *batch, const EdwTarget *target, const EdwLookup *look
 	members->lookup = lookup;
 	members->hash = edw_members_create(batch->context, Max(guess, 16), NULL);
 	members->nmembers = 0;
+	members->sorted = false;
 	members->size = Max(guess, 16);
 	members->members = EdwBatchAlloc(batch, members->size * sizeof(EdwMember *));
 	return members;
@@ -107,11 +108,15 @@ EdwMembersFind(EdwMembers *members, const EdwFoldChange *c)
 		if (!append_key(members, c, lookup->match[i], columns[lookup->match[i]].key_kind))
 			return NULL;
 	probe.natural_len = key->len;
+	probe.natural_hash = hash_bytes((const uint8 *) key->data, key->len);
 	if (lookup->as_of >= 0 && !append_key(members, c, lookup->as_of, columns[lookup->as_of].key_kind))
 		return NULL;
 	probe.key = (const uint8 *) key->data;
 	probe.key_len = key->len;
-	probe.hash = hash_bytes(probe.key, probe.key_len);
+	probe.hash = probe.natural_hash;
+	if (probe.key_len > probe.natural_len)
+		probe.hash = hash_combine(probe.hash, hash_bytes(probe.key + probe.natural_len,
+														 probe.key_len - probe.natural_len));
 	slot = edw_members_insert_hash(members->hash, &probe, probe.hash, &found);
 	if (!found)
 		slot->member = add_member(members, c, &probe);
@@ -166,8 +171,8 @@ note_found(EdwMembers *members)
 
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		Datum		values[2];
-		bool		nulls[2];
+		Datum		values[3];
+		bool		nulls[3];
 		EdwMember  *member;
 
 		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, values, nulls);
@@ -176,6 +181,8 @@ note_found(EdwMembers *members)
 		member->isnull = nulls[1];
 		if (!nulls[1])
 			member->surrogate = datumCopy(values[1], column->typbyval, column->typlen);
+		if (members->lookup->cache)
+			EdwMemberCacheNote(members->lookup->cache, member, (ItemPointer) DatumGetPointer(values[2]));
 	}
 	MemoryContextSwitchTo(old);
 	SPI_freetuptable(SPI_tuptable);
@@ -209,10 +216,37 @@ compare_members(const void *a, const void *b)
 	return cmp != 0 ? cmp : left->key_len - right->key_len;
 }
 
+/* Look where they were last; false: not all of them are there. */
+static bool
+find_cached(EdwMembers *members)
+{
+	EdwMemberCache *cache = members->lookup->cache;
+	bool		all = true;
+
+	if (cache == NULL || !EdwMemberCacheBegin(cache))
+		return false;
+	for (int i = 0; i < members->nmembers; i++)
+		if (!members->members[i]->found &&
+			!EdwMemberCacheFind(cache, members->target, members->members[i], members->batch))
+			all = false;
+	EdwMemberCacheEnd(cache);
+	return all;
+}
+
+static void
+sort_members(EdwMembers *members)
+{
+	if (!members->sorted)
+		qsort(members->members, members->nmembers, sizeof(EdwMember *), compare_members);
+	members->sorted = true;
+}
+
 void
 EdwMembersLookUp(EdwMembers *members)
 {
-	qsort(members->members, members->nmembers, sizeof(EdwMember *), compare_members);
+	if (find_cached(members))
+		return;
+	sort_members(members);
 	SPI_connect();
 	ask(members, false);
 	if (members->lookup->as_of >= 0)
@@ -254,6 +288,7 @@ insert_missing(EdwMembers *members)
 void
 EdwMembersInfer(EdwMembers *members)
 {
+	sort_members(members);
 	SPI_connect();
 	insert_missing(members);
 	SPI_finish();

@@ -85,6 +85,7 @@ typedef struct EdwLookup
 	const EdwMappingDef *dimension; /* its mapping in this stream, NULL: none */
 	Oid			time_type;		/* of valid_from, if there are versions */
 	Datum		unknown;		/* EDW_MISSING_UNKNOWN: the member's key */
+	struct EdwMemberCache *cache;	/* NULL: each batch asks for all of its members */
 } EdwLookup;
 
 typedef struct EdwTarget
