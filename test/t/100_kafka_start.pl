@@ -22,6 +22,16 @@ $kafka->produce($topic,
 	$row->(2, 'new', partition => 0, timestamp => $now - 1 * $hour),
 	$row->(3, 'old', partition => 1, timestamp => $now - 3 * $hour));
 
+# a stream that has never run, shown before it does: nothing stays, not even its partitions
+$sql->(qq{CREATE TABLE shown (id bigint PRIMARY KEY, v text);
+	SELECT edw_stream.create_stream('shown', 'k', ARRAY['$topic'], 'json');
+	SELECT edw_stream.map_table('shown', 'shown', '$topic')});
+is($sql->(q{SELECT string_agg(change || ' ' || (after ->> 'id') || ' ' || (after ->> 'v'), ', ' ORDER BY after ->> 'id') FROM edw_stream.preview('shown', 'shown')}),
+	'insert 1 old, insert 2 new, insert 3 old', 'preview shows what stands in the topic');
+is($sql->(q{SELECT count(*) FROM edw_stream.preview('shown', 'shown', 2)}), '2', '… or only so many events of it');
+is($sql->(q{SELECT (SELECT count(*) FROM shown) + (SELECT count(*) FROM edw_stream.partition_offset WHERE stream = 'shown')}), '0', 'and nothing stays');
+$sql->(q{SELECT edw_stream.drop_stream('shown')});
+
 # each start_at in a stream of its own; drained, so that their offsets are resolved now
 my $since = $sql->(qq{SELECT to_timestamp(($now - 2 * $hour) / 1000.0)});
 foreach my $case ([ 'earliest', 'earliest', '1,2,3' ], [ 'latest', 'latest', '' ], [ 'since', $since, '2' ])

@@ -83,6 +83,7 @@ SELECT count(*) FROM edw_stream.preview('pv', 'soft');
 SELECT * FROM total ORDER BY 1;
 CALL edw_stream.drain('pv');
 SELECT * FROM total ORDER BY 1;
+DROP MATERIALIZED VIEW total;
 
 -- what would stall the stream is an error, and stalls nothing; the session goes on
 SELECT pg_temp.send('pv', 'lines', 'c', '{"id": 9, "customer": 1, "quantity": 9, "new_field": 1}', 90, 90);
