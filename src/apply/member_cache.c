@@ -2,8 +2,8 @@
  * member_cache.c
  *		Where the members that were looked up last are stored (see member_cache.h).
  *
- * Of each natural key the row that was found last. When it holds as many as it may, it is emptied. Its memory is a context
- * of its own below the target's; what is open between begin and end is the caller's.
+ * Of each natural key the row that was found last. When it holds as many as it may, it is emptied. Its memory is a
+ * context of its own below the target's; what is open between begin and end is the caller's.
  */
 #include "postgres.h"
 
@@ -13,8 +13,10 @@
 #include "apply/timeline.h"
 #include "apply/version_time.h"
 #include "catalog/mapping_target.h"
+#include "catalog/pg_am_d.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
@@ -60,13 +62,15 @@ struct EdwMemberCache
 	const EdwLookup *lookup;
 	Oid			relid;
 	edw_places_hash *places;	/* NULL: nothing yet */
-	AttrNumber *match;			/* the dimension's columns */
+	TupleDesc	desc;			/* the dimension as it was; the columns below are its */
+	AttrNumber *match;
 	AttrNumber	key;
 	AttrNumber	from;			/* with versions */
 	AttrNumber	to;
 
 	/* between begin and end */
 	Relation	rel;
+	BlockNumber nblocks;
 	TupleTableSlot *slot;
 };
 
@@ -76,12 +80,14 @@ EdwMemberCacheCreate(const EdwLookup *lookup, Relation dimension)
 	EdwMemberCache *cache;
 	ListCell   *lc;
 
-	if (dimension->rd_rel->relkind != RELKIND_RELATION)
+	if (dimension->rd_rel->relkind != RELKIND_RELATION || dimension->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		dimension->rd_rel->relhassubclass)
 		return NULL;
 	cache = palloc0(sizeof(EdwMemberCache));
 	cache->context = AllocSetContextCreate(CurrentMemoryContext, "edw_stream members", ALLOCSET_DEFAULT_SIZES);
 	cache->lookup = lookup;
 	cache->relid = RelationGetRelid(dimension);
+	cache->desc = CreateTupleDescCopyConstr(RelationGetDescr(dimension));
 	cache->key = EdwRequireColumn(dimension, lookup->def->key);
 	cache->match = palloc(lookup->nmatch * sizeof(AttrNumber));
 	foreach(lc, lookup->def->match)
@@ -105,8 +111,15 @@ EdwMemberCacheBegin(EdwMemberCache *cache)
 	cache->rel = try_table_open(cache->relid, AccessShareLock);
 	if (cache->rel == NULL)
 		return false;
+	if (cache->rel->rd_rel->relam != HEAP_TABLE_AM_OID || cache->rel->rd_rel->relhassubclass ||
+		!equalTupleDescs(RelationGetDescr(cache->rel), cache->desc))
+	{
+		table_close(cache->rel, NoLock);
+		return false;
+	}
+	cache->nblocks = RelationGetNumberOfBlocks(cache->rel);
 	cache->slot = table_slot_create(cache->rel, NULL);
-	PushActiveSnapshot(GetLatestSnapshot());
+	PushActiveSnapshot(GetTransactionSnapshot());
 	return true;
 }
 
@@ -117,6 +130,14 @@ EdwMemberCacheEnd(EdwMemberCache *cache)
 	ExecDropSingleTupleTableSlot(cache->slot);
 	table_close(cache->rel, NoLock);
 	cache->rel = NULL;
+}
+
+/* Read the row that was there; false: none is visible. The table may be shorter than it was: truncated, or rewritten. */
+static bool
+fetch(EdwMemberCache *cache, ItemPointer tid)
+{
+	return ItemPointerGetBlockNumber(tid) < cache->nblocks &&
+		table_tuple_fetch_row_version(cache->rel, tid, GetActiveSnapshot(), cache->slot);
 }
 
 /* Is the row in the slot still the member's? Its tuple id may be another row's by now. */
@@ -164,8 +185,7 @@ EdwMemberCacheFind(EdwMemberCache *cache, const EdwTarget *target, EdwMember *me
 	MemoryContext old;
 	Datum		value;
 
-	if (slot == NULL ||
-		!table_tuple_fetch_row_version(cache->rel, &slot->place->tid, GetActiveSnapshot(), cache->slot) ||
+	if (slot == NULL || !fetch(cache, &slot->place->tid) ||
 		!is_member(cache, target, member, &batch->key) || !is_of_time(cache, member))
 		return false;
 	value = slot_getattr(cache->slot, cache->key, &member->isnull);

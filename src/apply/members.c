@@ -3,8 +3,9 @@
  *		The members of a dimension that a batch refers to: each is asked for once (see lookup.h).
  *
  * Where a member was found last is looked at first (member_cache.c). The others of a lookup are asked for by one query,
- * sorted by key, so that neighbours share an index page. Members that are made are inserted in the order of their keys. Of a dimension with versions the caller keeps other writers
- * out; of one without, its unique index settles who makes a member.
+ * sorted by key, so that neighbours share an index page. Members that are made are inserted in the order of their keys.
+ * Of a dimension with versions the caller keeps other writers out; of one without, its unique index settles who makes a
+ * member.
  *
  * All memory is the batch's.
  */

@@ -83,7 +83,11 @@ rows_put(Rows *rows)
  * Reading
  */
 
-/* The statement's columns are row, ctid, tableoid, _edw_seq, valid_from, valid_to, the mapping's. */
+/*
+ * The statement's columns are row, ctid, tableoid, _edw_seq, valid_from, valid_to, the mapping's. OFFSET 0 keeps the
+ * planner from hashing the whole table for a batch: without statistics it takes a natural key, which is not
+ * unique here, for that of many rows.
+ */
 static char *
 read_sql(const EdwTarget *target)
 {
@@ -91,7 +95,8 @@ read_sql(const EdwTarget *target)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT s._edw_row, t.ctid, t.tableoid, t._edw_seq, t.%s, t.%s",
+	appendStringInfo(&sql, "SELECT s._edw_row, v.*\nFROM " ROWS_RELATION " AS s CROSS JOIN LATERAL"
+					 "\n\t(SELECT t.ctid, t.tableoid, t._edw_seq, t.%s, t.%s",
 					 versioned->valid_from, versioned->valid_to);
 	for (int i = 0; i < target->ncolumns; i++)
 		appendStringInfo(&sql, ", t.%s", target->columns[i].quoted);
@@ -99,8 +104,9 @@ read_sql(const EdwTarget *target)
 		appendStringInfo(&sql, ", t.%s", target->referrers[r].key);
 	if (target->def->inferred)
 		appendStringInfoString(&sql, ", t." EDW_INFERRED_COLUMN);
-	appendStringInfo(&sql, "\nFROM " ROWS_RELATION " AS s JOIN %s AS t ON ", target->relation);
+	appendStringInfo(&sql, "\n\tFROM %s AS t WHERE ", target->relation);
 	EdwAppendKeyMatch(&sql, target);
+	appendStringInfoString(&sql, " OFFSET 0) AS v");
 	return sql.data;
 }
 
