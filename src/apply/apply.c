@@ -11,7 +11,8 @@
  * shared, so that a worker that needs the mapping for itself (exclusive) waits for the others and they for it. It needs that
  * for a truncate, to infer a member of a dimension with versions, and for a delete that met nothing in a dimension whose
  * members are inferred. Of a dimension whose members events wait for, what brings members is exclusive too: it has to see
- * who waits. A table with groups is locked after the mappings. Who shares claims its keys besides (claim.h), so that no key is in two open transactions.
+ * who waits. A table with groups is locked after the mappings. Who shares claims its keys besides (claim.h), so that no key
+ * is in two open transactions.
  *
  * User code (triggers, expressions, RLS) runs as the current user; edw_stream's own
  * tables are written between EdwCatalogBegin and EdwCatalogEnd.
@@ -97,13 +98,6 @@ lock_id(uint32 id, uint16 class, bool exclusive)
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, id, class);
 	(void) LockAcquire(&tag, exclusive ? ExclusiveLock : ShareLock, false, false);
-}
-
-/* Is nobody else writing what the mapping writes? */
-static bool
-is_alone(const Apply *apply)
-{
-	return apply->workers <= 1 || apply->exclusive || apply->bt->target->has_groups;
 }
 
 /* The barrier as it is stored now: the route's may be older than the last truncate. */
@@ -428,7 +422,7 @@ settle_rows(Apply *apply)
 	for (int r = 0; r < apply->nrows; r++)
 		settle_row(apply, apply->rows[r]);
 	/* members that are made up are not among the keys that a batch claims */
-	for (int i = 0; bt->target->def->inferred && !is_alone(apply) && i < bt->nentries; i++)
+	for (int i = 0; bt->target->def->inferred && !bt->target->has_groups && i < bt->nentries; i++)
 		if (bt->entries[i]->blind)
 			apply->need_exclusive = true;
 	EdwTombstonesWrite(apply->tombstones, bt->entries, bt->nentries);
