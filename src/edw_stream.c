@@ -10,7 +10,7 @@
 
 #include <limits.h>
 
-#include "apply/rows.h"
+#include "apply/feed.h"
 #include "edw_stream.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -84,7 +84,7 @@ _PG_init(void)
 	define_limits();
 	define_retentions();
 	MarkGUCPrefixReserved(EDW_EXTENSION_NAME);
-	EdwRowsInit();
+	EdwFeedInit();
 	EdwWorkersInit();
 	EdwMovedInit();
 }

@@ -264,21 +264,20 @@ run_statement(Apply *apply)
 	guard.made_up = target->def->inferred;
 	guard.tombstones = apply->tombstones;
 	SPI_connect();
-	EdwRowsEnter(&rows, shape, apply->changes, apply->nrows);
-	SPI_register_relation(&rows.enr);
+	EdwRowsBegin(&rows, shape, apply->changes, apply->nrows);
 	EdwGuardEnter(&guard);
 	PG_TRY();
 	{
 		/* one-shot: planned for the table as it is now, with the bounds as constants */
-		SPI_execute_with_args(append ? EdwImagesAppendSql(apply->batch, target, EdwAppendSql(shape)) : EdwMergeSql(shape),
-							  append ? 0 : 2 * target->nbounds, types, values, NULL, false, 0);
-		apply->processed = SPI_processed;
+		apply->processed =
+			EdwFeedExecute(&rows.feed,
+						   append ? EdwImagesAppendSql(apply->batch, target, EdwAppendSql(shape)) : EdwMergeSql(shape),
+						   append ? 0 : 2 * target->nbounds, types, values);
 		EdwImagesAppended(apply->batch, target);
 	}
 	PG_FINALLY();
 	{
 		EdwGuardLeave(&guard);
-		EdwRowsLeave(&rows);
 	}
 	PG_END_TRY();
 	SPI_finish();

@@ -93,18 +93,8 @@ read_stored(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry **waiting, int n)
 		changes[i] = &waiting[i]->live;
 	EdwRowsBounds(bt->target, changes, n, &types, &values);
 	SPI_connect();
-	EdwRowsEnter(&rows, shape, changes, n);
-	SPI_register_relation(&rows.enr);
-	PG_TRY();
-	{
-		SPI_execute_with_args(EdwStoredSql(bt->target), 2 * bt->target->nbounds, types, values,
-							  NULL, false, 0);
-	}
-	PG_FINALLY();
-	{
-		EdwRowsLeave(&rows);
-	}
-	PG_END_TRY();
+	EdwRowsBegin(&rows, shape, changes, n);
+	EdwFeedExecute(&rows.feed, EdwStoredSql(bt->target), 2 * bt->target->nbounds, types, values);
 	note_stored(batch, waiting, SPI_processed);
 	SPI_finish();
 }

@@ -2,6 +2,8 @@
  * versions.c
  *		The rows of a table of versions: read for a batch's keys, and written (see scd2.h).
  *
+ * What statements read is a feed (feed.h): the keys, and the versions as the timeline made them.
+ *
  * A row that was read is found again by its ctid. If somebody changed it meanwhile, the
  * statement passes over it (PostgreSQL looks at the new row, whose ctid is another), fewer rows are
  * written than were to be, and the batch is retried. Versions that end are written before versions that
@@ -10,19 +12,20 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "apply/feed.h"
 #include "apply/key.h"
 #include "apply/merge_sql.h"
 #include "apply/repoint.h"
 #include "apply/scd2.h"
-#include "apply/store.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 
 #define ROWS_RELATION	"edw_versions"
 
-/* told to the planner, which then looks rows up one by one (see rows.c) */
-#define PLANNED_ROWS	10
+/* how far ahead of the row at hand memory is asked for */
+#define PREFETCH_ROWS	8
 
 /* columns of the relation, before those of the target */
 enum
@@ -30,22 +33,36 @@ enum
 	ROW_KEY, ROW_TID, ROW_TABLE, ROW_FROM, ROW_TO, ROW_CURRENT, ROW_SEQ, ROW_OWN
 };
 
+/* a key, a version of it, or a row that is to go */
+typedef struct Row
+{
+	const EdwHistory *history;
+	const EdwTimelineVersion *version;
+	EdwRowAddress *address;		/* NULL: a new row's */
+} Row;
+
 /* rows that a statement reads */
 typedef struct Rows
 {
-	EdwStore	store;
-	const EdwTarget *target;
-	Datum	   *values;
-	bool	   *nulls;
+	EdwFeed		feed;
+	const EdwScd2 *scd2;
+	Row		   *rows;
 } Rows;
 
-static void
-rows_begin(Rows *rows, const EdwTarget *target)
+typedef struct RowsScan
+{
+	const Rows *rows;
+	int			ncolumns;
+	int		   *columns;		/* from 0 on; below it: not shown here */
+	bytea	   *seq;			/* of the row at hand */
+} RowsScan;
+
+static TupleDesc
+row_type(const EdwTarget *target)
 {
 	TupleDesc	desc = CreateTemplateTupleDesc(ROW_OWN + target->ncolumns);
 	Oid			time_type = target->versioned->time_type;
 
-	memset(rows, 0, sizeof(Rows));
 	TupleDescInitEntry(desc, ROW_KEY + 1, "_edw_row", INT4OID, -1, 0);
 	TupleDescInitEntry(desc, ROW_TID + 1, "_edw_tid", TIDOID, -1, 0);
 	TupleDescInitEntry(desc, ROW_TABLE + 1, "_edw_table", OIDOID, -1, 0);
@@ -60,23 +77,122 @@ rows_begin(Rows *rows, const EdwTarget *target)
 		TupleDescInitEntry(desc, ROW_OWN + i + 1, column->name, column->type, column->typmod, 0);
 		TupleDescInitEntryCollation(desc, ROW_OWN + i + 1, column->collation);
 	}
-	rows->target = target;
-	rows->values = palloc0(desc->natts * sizeof(Datum));
-	rows->nulls = palloc(desc->natts * sizeof(bool));
-	EdwStoreBegin(&rows->store, ROWS_RELATION, desc, PLANNED_ROWS);
+	return desc;
+}
+
+static Datum
+seq_datum(RowsScan *scan, const EdwTimelineEvent *opener)
+{
+	SET_VARSIZE(scan->seq, VARHDRSZ + opener->position_len);
+	if (opener->position_len > 0)
+		memcpy(VARDATA(scan->seq), opener->position, opener->position_len);
+	return PointerGetDatum(scan->seq);
+}
+
+/* A column of the target: a version's, but for the key, which is the same in all of them. */
+static void
+show_own(const EdwTarget *target, const Row *row, int i, Datum *value, bool *isnull)
+{
+	if (target->columns[i].is_key)
+		*value = row->history->entry->live.values[i];
+	else if (row->version == NULL)
+		*isnull = true;
+	else
+	{
+		*value = row->version->values[i];
+		*isnull = row->version->nulls[i];
+	}
 }
 
 static void
-set_value(Rows *rows, int column, Datum value)
+show_column(RowsScan *scan, int number, int column, Datum *value, bool *isnull)
 {
-	rows->values[column] = value;
-	rows->nulls[column] = false;
+	const EdwTarget *target = scan->rows->scd2->bt->target;
+	const EdwVersioned *versioned = target->versioned;
+	const Row  *row = &scan->rows->rows[number];
+	const EdwTimelineVersion *version = row->version;
+
+	*isnull = false;
+	if (column >= ROW_OWN)
+		show_own(target, row, column - ROW_OWN, value, isnull);
+	else if (column == ROW_KEY)
+		*value = Int32GetDatum(number);
+	else if (column == ROW_TID || column == ROW_TABLE)
+	{
+		*isnull = row->address == NULL;
+		if (row->address != NULL)
+			*value = column == ROW_TID ? PointerGetDatum(&row->address->tid) : ObjectIdGetDatum(row->address->tableoid);
+	}
+	else if (version == NULL)
+		*isnull = true;
+	else if (column == ROW_FROM)
+		*value = EdwVersionTimeDatum(versioned->time_type, version->from);
+	else if (column == ROW_TO)
+	{
+		*value = EdwVersionTimeDatum(versioned->time_type, version->to);
+		*isnull = version->to == EDW_TIMELINE_OPEN && versioned->open_null;
+	}
+	else if (column == ROW_CURRENT)
+		*value = BoolGetDatum(version->to == EDW_TIMELINE_OPEN);
+	else
+	{
+		const EdwTimelineEvent *opener = &row->history->timeline.events[version->opener];
+
+		*value = seq_datum(scan, opener);
+		*isnull = opener->position_len == 0;
+	}
 }
 
 static void
-rows_put(Rows *rows)
+show_row(void *arg, int number, Datum *values, bool *nulls)
 {
-	EdwStorePut(&rows->store, rows->values, rows->nulls);
+	RowsScan   *scan = arg;
+
+	if (number + PREFETCH_ROWS < scan->rows->feed.nrows)
+	{
+		const Row  *next = &scan->rows->rows[number + PREFETCH_ROWS];
+
+		__builtin_prefetch(next->version);
+		__builtin_prefetch(next->history->entry);
+		next = &scan->rows->rows[number + PREFETCH_ROWS / 2];
+		if (next->version != NULL)
+			__builtin_prefetch(next->version->values);
+	}
+	for (int i = 0; i < scan->ncolumns; i++)
+		if (scan->columns[i] >= 0)
+			show_column(scan, number, scan->columns[i], &values[i], &nulls[i]);
+}
+
+static void *
+begin_scan(const EdwFeed *feed, const AttrNumber *columns, int ncolumns)
+{
+	RowsScan   *scan = palloc0(sizeof(RowsScan));
+
+	scan->rows = (const Rows *) feed;
+	scan->ncolumns = ncolumns;
+	scan->columns = palloc(Max(ncolumns, 1) * sizeof(int));
+	for (int i = 0; i < ncolumns; i++)
+		scan->columns[i] = columns[i] - 1;
+	scan->seq = palloc(VARHDRSZ + EDW_EPOCH_BYTES + EDW_POSITION_MAX);
+	return scan;
+}
+
+static void
+rows_begin(Rows *rows, const EdwScd2 *scd2, int size)
+{
+	EdwFeedBegin(&rows->feed, ROWS_RELATION, row_type(scd2->bt->target), 0);
+	rows->feed.begin = begin_scan;
+	rows->feed.show = show_row;
+	rows->feed.tid = ROW_TID + 1;
+	rows->feed.tableoid = ROW_TABLE + 1;
+	rows->scd2 = scd2;
+	rows->rows = EdwBatchAlloc(scd2->batch, Max(size, 1) * sizeof(Row));
+}
+
+static void
+rows_put(Rows *rows, const EdwHistory *history, const EdwTimelineVersion *version, EdwRowAddress *address)
+{
+	rows->rows[rows->feed.nrows++] = (Row) {history, version, address};
 }
 
 /*
@@ -182,35 +298,29 @@ note_version(EdwScd2 *scd2, HeapTuple tuple, TupleDesc desc)
 	}
 }
 
-/* Begin rows that are the batch's keys. */
+/* Rows that are the batch's keys. */
 static void
-put_keys(Rows *rows, EdwScd2 *scd2)
+put_keys(Rows *rows, const EdwScd2 *scd2)
 {
-	const EdwTarget *target = scd2->bt->target;
-
-	rows_begin(rows, target);
+	rows_begin(rows, scd2, scd2->nhistories);
 	for (int h = 0; h < scd2->nhistories; h++)
-	{
-		const EdwFoldChange *c = &scd2->histories[h].entry->live;
-
-		memset(rows->nulls, true, rows->store.enr.md.tupdesc->natts);
-		set_value(rows, ROW_KEY, Int32GetDatum(h));
-		for (int k = 0; k < target->nkeys; k++)
-			set_value(rows, ROW_OWN + target->keys[k], c->values[target->keys[k]]);
-		rows_put(rows);
-	}
+		rows_put(rows, &scd2->histories[h], NULL, NULL);
 }
 
+/* One index probe per key: a bitmap of one or two rows each costs more to set up than to read. */
 void
 EdwVersionsRead(EdwScd2 *scd2)
 {
 	Rows		rows;
+	int			level = NewGUCNestLevel();
+	uint64		found;
 
+	(void) set_config_option("enable_bitmapscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	put_keys(&rows, scd2);
-	SPI_execute(read_sql(scd2->bt->target), false, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
+	found = EdwFeedExecute(&rows.feed, read_sql(scd2->bt->target), 0, NULL, NULL);
+	AtEOXact_GUC(true, level);
+	for (uint64 i = 0; i < found; i++)
 		note_version(scd2, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-	EdwStoreEnd(&rows.store);
 }
 
 /*
@@ -290,110 +400,60 @@ row_of(EdwHistory *history, const EdwTimelineVersion *version)
 	return version->stored >= 0 ? &history->addresses[version->stored] : NULL;
 }
 
-static void
-put_version(Rows *rows, EdwScd2 *scd2, EdwHistory *history, const EdwTimelineVersion *version)
-{
-	const EdwTarget *target = rows->target;
-	const EdwTimelineEvent *opener = &history->timeline.events[version->opener];
-	EdwRowAddress *row = row_of(history, version);
-	bytea	   *seq;
-
-	memset(rows->nulls, false, rows->store.enr.md.tupdesc->natts);
-	set_value(rows, ROW_KEY, Int32GetDatum(0));
-	rows->nulls[ROW_TID] = rows->nulls[ROW_TABLE] = row == NULL;
-	if (row != NULL)
-	{
-		rows->values[ROW_TID] = PointerGetDatum(&row->tid);
-		rows->values[ROW_TABLE] = ObjectIdGetDatum(row->tableoid);
-	}
-	set_value(rows, ROW_FROM, EdwVersionTimeDatum(target->versioned->time_type, version->from));
-	set_value(rows, ROW_TO, EdwVersionTimeDatum(target->versioned->time_type, version->to));
-	rows->nulls[ROW_TO] = version->to == EDW_TIMELINE_OPEN && target->versioned->open_null;
-	set_value(rows, ROW_CURRENT, BoolGetDatum(version->to == EDW_TIMELINE_OPEN));
-	seq = EdwBatchAlloc(scd2->batch, VARHDRSZ + opener->position_len);
-	SET_VARSIZE(seq, VARHDRSZ + opener->position_len);
-	if (opener->position_len > 0)
-		memcpy(VARDATA(seq), opener->position, opener->position_len);
-	rows->values[ROW_SEQ] = PointerGetDatum(seq);
-	rows->nulls[ROW_SEQ] = opener->position_len == 0;
-	memcpy(rows->values + ROW_OWN, version->values, target->ncolumns * sizeof(Datum));
-	memcpy(rows->nulls + ROW_OWN, version->nulls, target->ncolumns * sizeof(bool));
-	for (int k = 0; k < target->nkeys; k++)
-		set_value(rows, ROW_OWN + target->keys[k], history->entry->live.values[target->keys[k]]);
-	rows_put(rows);
-}
-
 /* Run a statement over the rows; all of them have to be written. */
 static void
-write_rows(Rows *rows, const char *sql)
+write_rows(Rows *rows, char *sql)
 {
-	if (rows->store.count > 0)
-	{
-		SPI_execute(sql, false, 0);
-		if (SPI_processed != (uint64) rows->store.count)
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("versions in table %s changed while a batch was applied", rows->target->relation),
-					 errdetail("Another transaction has changed them, or a trigger has left them out.")));
-	}
-	EdwStoreEnd(&rows->store);
-}
-
-static void
-delete_dropped(EdwScd2 *scd2)
-{
-	Rows		rows;
-
-	rows_begin(&rows, scd2->bt->target);
-	for (int h = 0; h < scd2->nhistories; h++)
-	{
-		EdwHistory *history = &scd2->histories[h];
-
-		for (int v = 0; v < history->timeline.nstored; v++)
-		{
-			if (!history->timeline.dropped[v])
-				continue;
-			memset(rows.nulls, true, rows.store.enr.md.tupdesc->natts);
-			set_value(&rows, ROW_TID, PointerGetDatum(&history->addresses[v].tid));
-			set_value(&rows, ROW_TABLE, ObjectIdGetDatum(history->addresses[v].tableoid));
-			rows_put(&rows);
-		}
-	}
-	write_rows(&rows, delete_sql(scd2->bt->target));
-}
-
-/* stored: rows that are there, of versions that are open afterwards or are not; else new ones. */
-static void
-write_versions(EdwScd2 *scd2, bool stored, bool open, const char *sql)
-{
-	Rows		rows;
-
-	rows_begin(&rows, scd2->bt->target);
-	for (int h = 0; h < scd2->nhistories; h++)
-	{
-		EdwHistory *history = &scd2->histories[h];
-
-		for (int v = 0; v < history->timeline.nversions; v++)
-		{
-			const EdwTimelineVersion *version = &history->timeline.versions[v];
-
-			if (version->changed && (row_of(history, version) != NULL) == stored &&
-				(!stored || (version->to == EDW_TIMELINE_OPEN) == open))
-				put_version(&rows, scd2, history, version);
-		}
-	}
-	write_rows(&rows, sql);
+	if (rows->feed.nrows > 0 && EdwFeedExecute(&rows->feed, sql, 0, NULL, NULL) != (uint64) rows->feed.nrows)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("versions in table %s changed while a batch was applied",
+						rows->scd2->bt->target->relation),
+				 errdetail("Another transaction has changed them, or a trigger has left them out.")));
 }
 
 void
 EdwVersionsWrite(EdwScd2 *scd2)
 {
 	const EdwTarget *target = scd2->bt->target;
+	int			nstored = 0;
+	int			nversions = 0;
+	Rows		dropped;
+	Rows		ended;
+	Rows		open;
+	Rows		begun;
 
-	delete_dropped(scd2);
-	write_versions(scd2, true, false, update_sql(target));
-	write_versions(scd2, true, true, update_sql(target));
-	write_versions(scd2, false, false, insert_sql(target));
+	for (int h = 0; h < scd2->nhistories; h++)
+	{
+		nstored += scd2->histories[h].timeline.nstored;
+		nversions += scd2->histories[h].timeline.nversions;
+	}
+	rows_begin(&dropped, scd2, nstored);
+	rows_begin(&ended, scd2, nversions);
+	rows_begin(&open, scd2, nversions);
+	rows_begin(&begun, scd2, nversions);
+	for (int h = 0; h < scd2->nhistories; h++)
+	{
+		EdwHistory *history = &scd2->histories[h];
+		EdwTimeline *timeline = &history->timeline;
+
+		for (int v = 0; v < timeline->nstored; v++)
+			if (timeline->dropped[v])
+				rows_put(&dropped, history, NULL, &history->addresses[v]);
+		for (int v = 0; v < timeline->nversions; v++)
+		{
+			const EdwTimelineVersion *version = &timeline->versions[v];
+			EdwRowAddress *address = row_of(history, version);
+
+			if (version->changed)
+				rows_put(address == NULL ? &begun : version->to == EDW_TIMELINE_OPEN ? &open : &ended,
+						 history, version, address);
+		}
+	}
+	write_rows(&dropped, delete_sql(target));
+	write_rows(&ended, update_sql(target));
+	write_rows(&open, update_sql(target));
+	write_rows(&begun, insert_sql(target));
 }
 
 /*
@@ -411,10 +471,12 @@ append_truncated(StringInfo sql, const EdwTarget *target)
 		appendStringInfo(sql, " AND %s", target->unknown_member);
 }
 
+/* Over the batch's keys, as all of these statements. */
 static uint64
 run_truncate(EdwScd2 *scd2, const char *sql, EdwPositionBytes barrier, int64 at)
 {
 	const EdwTarget *target = scd2->bt->target;
+	Rows		keys;
 	Oid			types[2] = {BYTEAOID, target->versioned->time_type};
 	Datum		values[2];
 	bytea	   *position = EdwBatchAlloc(scd2->batch, VARHDRSZ + barrier.len);
@@ -423,8 +485,8 @@ run_truncate(EdwScd2 *scd2, const char *sql, EdwPositionBytes barrier, int64 at)
 	memcpy(VARDATA(position), barrier.bytes, barrier.len);
 	values[0] = PointerGetDatum(position);
 	values[1] = EdwVersionTimeDatum(target->versioned->time_type, at);
-	SPI_execute_with_args(sql, 2, types, values, NULL, false, 0);
-	return SPI_processed;
+	put_keys(&keys, scd2);
+	return EdwFeedExecute(&keys.feed, sql, 2, types, values);
 }
 
 /* Make the key of a row that a query returned one of the batch's. */
@@ -490,7 +552,6 @@ EdwVersionsTruncate(EdwScd2 *scd2, EdwPositionBytes barrier, int64 at)
 	const EdwTarget *target = scd2->bt->target;
 	const EdwVersioned *versioned = target->versioned;
 	StringInfoData sql;
-	Rows		rows;
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "UPDATE %s AS t SET %s = $2", target->relation, versioned->valid_to);
@@ -501,9 +562,7 @@ EdwVersionsTruncate(EdwScd2 *scd2, EdwPositionBytes barrier, int64 at)
 	appendStringInfoString(&sql, "\n\tAND NOT EXISTS (SELECT FROM " ROWS_RELATION " AS s WHERE ");
 	EdwAppendKeyMatch(&sql, target);
 	appendStringInfoChar(&sql, ')');
-	put_keys(&rows, scd2);
 	run_truncate(scd2, sql.data, barrier, at);
-	EdwStoreEnd(&rows.store);
 }
 
 char *
