@@ -2,27 +2,35 @@
  * points.c
  *		edw_stream.scd2_event: events that the versions of a key do not show (see timeline.h).
  *
- * Read and written as the extension's owner, for all keys of a batch at once. A point whose event
+ * Read key by key straight from the index, which needs no rights of the current user, and written as the extension's
+ * owner, all of a batch at once. Nobody else writes points of the mapping meanwhile but who prunes them: its lock is exclusive. A point whose event
  * opens a version tells more of it: its own time, or which columns it did not give.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "apply/apply.h"
 #include "apply/scd2.h"
 #include "apply/store.h"
 #include "apply/tombstone.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "catalog/stream.h"
+#include "edw_stream.h"
 #include "executor/spi.h"
+#include "executor/tuptable.h"
 #include "pipeline/catalog_sql.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #define POINTS_RELATION	"edw_points"
 
-/* told to the planner, which then probes the index for each (see rows.c) */
+/* told to the planner, which then probes the index for each (see feed.c) */
 #define PLANNED_ROWS	10
 
 /* scd2_event.kind */
@@ -33,9 +41,16 @@
 #define KIND_SET_OWN	'c'		/* as SET, with the values of opening columns only */
 #define KIND_ARRIVES_OWN	'b'
 
+/* edw_stream.scd2_event */
 enum
 {
-	POINT_ROW, POINT_KEY, POINT_POSITION, POINT_AT, POINT_KIND, POINT_MISSING, POINT_VALUES, POINT_COLUMNS
+	ATT_MAPPING = 1, ATT_KEY, ATT_POSITION, ATT_AT, ATT_KIND, ATT_MISSING, ATT_SHOWN
+};
+
+/* the relation of points to write */
+enum
+{
+	POINT_KEY, POINT_POSITION, POINT_AT, POINT_KIND, POINT_MISSING, POINT_VALUES, POINT_COLUMNS
 };
 
 static void
@@ -43,7 +58,6 @@ points_begin(EdwStore *points)
 {
 	TupleDesc	desc = CreateTemplateTupleDesc(POINT_COLUMNS);
 
-	TupleDescInitEntry(desc, POINT_ROW + 1, "row", INT4OID, -1, 0);
 	TupleDescInitEntry(desc, POINT_KEY + 1, "key", BYTEAOID, -1, 0);
 	TupleDescInitEntry(desc, POINT_POSITION + 1, "position", BYTEAOID, -1, 0);
 	TupleDescInitEntry(desc, POINT_AT + 1, "at", INT8OID, -1, 0);
@@ -119,86 +133,86 @@ event_at(EdwScd2 *scd2, EdwHistory *history, EdwPositionBytes position)
 	return event;
 }
 
-static void
-note_point(EdwScd2 *scd2, HeapTuple tuple, TupleDesc desc, int number)
+static EdwPositionBytes
+position_of(EdwScd2 *scd2, TupleTableSlot *slot)
 {
-	Datum		values[POINT_COLUMNS];
-	bool		nulls[POINT_COLUMNS];
-	EdwTimelineEvent *event;
 	EdwPositionBytes position;
-	struct varlena *bytes;
-	char		kind;
+	bool		isnull;
+	struct varlena *bytes = PG_DETOAST_DATUM_PACKED(slot_getattr(slot, ATT_POSITION, &isnull));
 
-	heap_deform_tuple(tuple, desc, values, nulls);
-	bytes = PG_DETOAST_DATUM_PACKED(values[POINT_POSITION]);
-	position.bytes = (const uint8 *) VARDATA_ANY(bytes);
 	position.len = VARSIZE_ANY_EXHDR(bytes);
-	event = event_at(scd2, &scd2->histories[DatumGetInt32(values[POINT_ROW])], position);
-	kind = DatumGetChar(values[POINT_KIND]);
-	event->point = number;
-	event->at = DatumGetInt64(values[POINT_AT]);
+	position.bytes = memcpy(EdwBatchAlloc(scd2->batch, position.len), VARDATA_ANY(bytes), position.len);
+	return position;
+}
+
+static void
+note_point(EdwScd2 *scd2, EdwHistory *history, TupleTableSlot *slot)
+{
+	EdwTimelineEvent *event = event_at(scd2, history, position_of(scd2, slot));
+	Datum		missing;
+	Datum		shown;
+	bool		nothing_missing;
+	bool		nothing_shown;
+	bool		isnull;
+	char		kind = DatumGetChar(slot_getattr(slot, ATT_KIND, &isnull));
+
+	event->stored_point = true;
+	event->at = DatumGetInt64(slot_getattr(slot, ATT_AT, &isnull));
 	event->ends = kind == KIND_ENDS || kind == KIND_DEPARTS;
 	event->arrives = kind == KIND_ARRIVES || kind == KIND_ARRIVES_OWN;
 	event->departs = kind == KIND_DEPARTS;
-	if (!nulls[POINT_MISSING])
-		read_missing(scd2, event, values[POINT_MISSING]);
-	if (nulls[POINT_VALUES])
+	missing = slot_getattr(slot, ATT_MISSING, &nothing_missing);
+	if (!nothing_missing)
+		read_missing(scd2, event, missing);
+	shown = slot_getattr(slot, ATT_SHOWN, &nothing_shown);
+	if (nothing_shown)
 		return;
 	event->stored_values = kind != KIND_SET_OWN && kind != KIND_ARRIVES_OWN;
 	if (event->stored_values)
-		read_values(scd2, values[POINT_VALUES], &event->values, &event->nulls);
+		read_values(scd2, shown, &event->values, &event->nulls);
 	else
-		read_values(scd2, values[POINT_VALUES], &event->own_values, &event->own_nulls);
+		read_values(scd2, shown, &event->own_values, &event->own_nulls);
 }
 
+/* Has the mapping any points? */
 static bool
-has_any(int32 mapping_id)
+has_any(IndexScanDesc scan, ScanKey keys, TupleTableSlot *slot)
 {
-	Oid			type = INT4OID;
-	Datum		value = Int32GetDatum(mapping_id);
-
-	SPI_execute_with_args("SELECT FROM edw_stream.scd2_event WHERE mapping_id = $1 LIMIT 1",
-						  1, &type, &value, NULL, false, 1);
-	return SPI_processed > 0;
+	index_rescan(scan, keys, 1, NULL, 0);
+	return index_getnext_slot(scan, ForwardScanDirection, slot);
 }
 
 void
 EdwPointsRead(EdwScd2 *scd2)
 {
-	EdwCatalogAccess access;
-	Oid			type = INT4OID;
-	Datum		mapping_id = Int32GetDatum(scd2->bt->target->def->mapping_id);
-	EdwStore	points;
-	bool		any;
+	Oid			schema = get_namespace_oid(EDW_SCHEMA, false);
+	Relation	heap = table_open(get_relname_relid("scd2_event", schema), AccessShareLock);
+	Relation	index = index_open(get_relname_relid("scd2_event_pkey", schema), AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(heap, NULL);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	IndexScanDesc scan = EdwIndexBeginScan(heap, index, snapshot, 1);
+	IndexScanDesc of_key = EdwIndexBeginScan(heap, index, snapshot, 2);
+	ScanKeyData keys[2];
 
-	EdwCatalogBegin(&access);
-	any = has_any(DatumGetInt32(mapping_id));
-	EdwCatalogEnd(&access);
-	if (!any)
-		return;
-
-	points_begin(&points);
-	for (int h = 0; h < scd2->nhistories; h++)
+	ScanKeyInit(&keys[0], ATT_MAPPING, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(scd2->bt->target->def->mapping_id));
+	for (int h = 0; h < scd2->nhistories && (h > 0 || has_any(scan, keys, slot)); h++)
 	{
-		const EdwEntry *entry = scd2->histories[h].entry;
-		Datum		values[POINT_COLUMNS] = {0};
-		bool		nulls[POINT_COLUMNS];
+		EdwHistory *history = &scd2->histories[h];
 
-		memset(nulls, true, sizeof(nulls));
-		nulls[POINT_ROW] = nulls[POINT_KEY] = false;
-		values[POINT_ROW] = Int32GetDatum(h);
-		values[POINT_KEY] = EdwBytesDatum(entry->key, entry->key_len);
-		EdwStorePut(&points, values, nulls);
+		ScanKeyInit(&keys[1], ATT_KEY, BTEqualStrategyNumber, F_BYTEAEQ,
+					EdwBytesDatum(history->entry->key, history->entry->key_len));
+		index_rescan(of_key, keys, 2, NULL, 0);
+		while (index_getnext_slot(of_key, ForwardScanDirection, slot))
+			note_point(scd2, history, slot);
+		pfree(DatumGetPointer(keys[1].sk_argument));
 	}
-	EdwCatalogBegin(&access);
-	SPI_execute_with_args("SELECT p.row, p.key, e.position, e.at, e.kind, e.missing, e.shown"
-						  " FROM " POINTS_RELATION " p JOIN edw_stream.scd2_event e"
-						  " ON e.mapping_id = $1 AND e.key = p.key",
-						  1, &type, &mapping_id, NULL, false, 0);
-	EdwCatalogEnd(&access);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		note_point(scd2, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, (int) i);
-	EdwStoreEnd(&points);
+	ExecDropSingleTupleTableSlot(slot);
+	index_endscan(scan);
+	index_endscan(of_key);
+	UnregisterSnapshot(snapshot);
+	index_close(index, NoLock);
+	table_close(heap, NoLock);
 }
 
 /*
@@ -252,7 +266,6 @@ put_event(EdwStore *points, EdwScd2 *scd2, EdwHistory *history, const EdwTimelin
 	Datum		values[POINT_COLUMNS];
 	bool		nulls[POINT_COLUMNS] = {false};
 
-	values[POINT_ROW] = Int32GetDatum(0);
 	values[POINT_KEY] = EdwBytesDatum(history->entry->key, history->entry->key_len);
 	values[POINT_POSITION] = EdwBytesDatum(event->position, event->position_len);
 	values[POINT_AT] = Int64GetDatum(event->at);
@@ -268,18 +281,25 @@ put_event(EdwStore *points, EdwScd2 *scd2, EdwHistory *history, const EdwTimelin
 	EdwStorePut(points, values, nulls);
 }
 
+/* Is nothing stored of it? */
+static bool
+must_insert(const EdwTimelineEvent *event)
+{
+	return event->keep_point && !event->stored_point;
+}
+
 /* Is what is stored of it not what is to be? */
 static bool
-must_write(const EdwTimelineEvent *event)
+must_update(const EdwTimelineEvent *event)
 {
-	return event->keep_point && (event->point < 0 || event->stored_values != event->keep_values ||
-								 (event->own_values != NULL) != event->keep_own);
+	return event->keep_point && event->stored_point &&
+		(event->stored_values != event->keep_values || (event->own_values != NULL) != event->keep_own);
 }
 
 static bool
 must_delete(const EdwTimelineEvent *event)
 {
-	return event->point >= 0 && !event->keep_point;
+	return event->stored_point && !event->keep_point;
 }
 
 /* Run a statement over some of the events. */
@@ -309,17 +329,23 @@ write_events(EdwScd2 *scd2, bool (*wanted) (const EdwTimelineEvent *), const cha
 	EdwStoreEnd(&points);
 }
 
+/* What is stored may have been pruned meanwhile; and in the order of a column's time, two events may have one position. */
 void
 EdwPointsWrite(EdwScd2 *scd2)
 {
+	static const char insert[] =
+		"INSERT INTO edw_stream.scd2_event AS e (mapping_id, key, position, at, kind, missing, shown)"
+		" SELECT $1, p.key, p.position, p.at, p.kind, p.missing, p.shown FROM " POINTS_RELATION " p";
+	char	   *insert_or_update =
+		psprintf("%s ON CONFLICT (mapping_id, key, position) DO UPDATE"
+				 " SET at = excluded.at, kind = excluded.kind, missing = excluded.missing, shown = excluded.shown",
+				 insert);
+
 	write_events(scd2, must_delete,
 				 "DELETE FROM edw_stream.scd2_event e USING " POINTS_RELATION " p"
 				 " WHERE e.mapping_id = $1 AND e.key = p.key AND e.position = p.position");
-	write_events(scd2, must_write,
-				 "INSERT INTO edw_stream.scd2_event AS e (mapping_id, key, position, at, kind, missing, shown)"
-				 " SELECT $1, p.key, p.position, p.at, p.kind, p.missing, p.shown FROM " POINTS_RELATION " p"
-				 " ON CONFLICT (mapping_id, key, position) DO UPDATE"
-				 " SET at = excluded.at, kind = excluded.kind, missing = excluded.missing, shown = excluded.shown");
+	write_events(scd2, must_update, insert_or_update);
+	write_events(scd2, must_insert, scd2->bt->target->def->scd2->valid_time != NULL ? insert_or_update : insert);
 }
 
 /*

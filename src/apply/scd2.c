@@ -102,7 +102,7 @@ EdwHistoryAddEvent(EdwScd2 *scd2, EdwHistory *history)
 	}
 	event = &timeline->events[timeline->nevents++];
 	memset(event, 0, sizeof(EdwTimelineEvent));
-	event->version = event->point = event->incoming = -1;
+	event->version = event->incoming = -1;
 	return event;
 }
 

@@ -99,7 +99,7 @@ add_implied_end(EdwTimeline *timeline, const EdwTimelineEvent *after, int64 at)
 	end->at = at;
 	end->ends = true;
 	end->implied = true;
-	end->version = end->point = end->incoming = -1;
+	end->version = end->incoming = -1;
 }
 
 static bool

@@ -56,7 +56,7 @@ typedef struct EdwTimelineEvent
 
 	/* where it comes from */
 	int			version;		/* stored: it opens this version, else -1 */
-	int			point;			/* stored: it is this point, else -1 */
+	bool		stored_point;	/* it is a point */
 	int			incoming;		/* the caller's number of it, else -1 */
 	bool		stored_values;	/* of a point: its values are stored with it */
 	Datum	   *own_values;		/* of a point: what is stored of it is that of the opening columns; NULL: nothing */

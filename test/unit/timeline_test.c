@@ -237,7 +237,7 @@ load_stored(EdwTimeline *timeline)
 		event->at = rows[r].from;
 		event->snapshot = history[rows[r].position].snapshot;
 		event->version = r;
-		event->point = event->incoming = -1;
+		event->incoming = -1;
 		event->given = arena_alloc(NULL, COLUMNS);
 		memset(event->given, true, COLUMNS);
 	}
@@ -261,7 +261,7 @@ load_stored(EdwTimeline *timeline)
 		event->at = points[p].at;
 		event->ends = points[p].ends;
 		event->given = points[p].given;
-		event->point = p;
+		event->stored_point = true;
 		event->stored_values = points[p].has_values;
 		if (points[p].has_values)
 		{
@@ -287,7 +287,7 @@ load_incoming(EdwTimeline *timeline, int e)
 	event->at = history[e].at;
 	event->ends = history[e].ends;
 	event->snapshot = history[e].snapshot;
-	event->version = event->point = -1;
+	event->version = -1;
 	event->incoming = e;
 	event->values = arena_alloc(NULL, sizeof(Datum) * COLUMNS);
 	event->nulls = arena_alloc(NULL, COLUMNS);
