@@ -41,6 +41,14 @@
 #define KIND_SET_OWN	'c'		/* as SET, with the values of opening columns only */
 #define KIND_ARRIVES_OWN	'b'
 
+/* entries to walk over before it is judged that the way from the root is shorter */
+#define MAX_STEPS		32
+
+/* After so many keys it is judged whether walking paid: at most one in WORTH_A_WALK may have needed a jump. If not, it is tried again later. */
+#define TRIED_LOOKS		32
+#define WORTH_A_WALK	2
+#define UNTRIED_LOOKS	512
+
 /* edw_stream.scd2_event */
 enum
 {
@@ -174,45 +182,139 @@ note_point(EdwScd2 *scd2, EdwHistory *history, TupleTableSlot *slot)
 		read_values(scd2, shown, &event->own_values, &event->own_nulls);
 }
 
-/* Has the mapping any points? */
-static bool
-has_any(IndexScanDesc scan, ScanKey keys, TupleTableSlot *slot)
+/*
+ * The index, read for one key after another, which come in order. Where points and keys are dense, the next key's points are a few entries on, and
+ * walking there is cheaper than another way down from the root; where they are not, a scan of one key stops sooner.
+ */
+typedef struct Walk
 {
-	index_rescan(scan, keys, 1, NULL, 0);
-	return index_getnext_slot(scan, ForwardScanDirection, slot);
+	Relation	heap;
+	Relation	index;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+	ScanKeyData keys[2];
+	bool		begun;
+	bool		by_key;			/* it was begun for one key alone */
+	bool		ended;			/* there are no more: of that key, or of the mapping */
+	int			descents;		/* for so many keys more walking is not tried */
+	int			looks;			/* since it was judged, and how many … */
+	int			jumps;			/* … of them walking did not answer */
+} Walk;
+
+static void
+walk_begin(Walk *walk, int32 mapping_id)
+{
+	Oid			schema = get_namespace_oid(EDW_SCHEMA, false);
+
+	memset(walk, 0, sizeof(Walk));
+	walk->heap = table_open(get_relname_relid("scd2_event", schema), AccessShareLock);
+	walk->index = index_open(get_relname_relid("scd2_event_pkey", schema), AccessShareLock);
+	walk->slot = table_slot_create(walk->heap, NULL);
+	walk->scan = EdwIndexBeginScan(walk->heap, walk->index, RegisterSnapshot(GetLatestSnapshot()), 2);
+	walk->scan->xs_want_itup = true;
+	ScanKeyInit(&walk->keys[0], ATT_MAPPING, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(mapping_id));
+}
+
+static void
+walk_end(Walk *walk)
+{
+	Snapshot	snapshot = walk->scan->xs_snapshot;
+
+	ExecDropSingleTupleTableSlot(walk->slot);
+	index_endscan(walk->scan);
+	UnregisterSnapshot(snapshot);
+	index_close(walk->index, NoLock);
+	table_close(walk->heap, NoLock);
+}
+
+static void
+walk_on(Walk *walk)
+{
+	walk->ended = index_getnext_tid(walk->scan, ForwardScanDirection) == NULL;
+}
+
+/* Stand at the first entry of a key (BTEqualStrategyNumber), or from it on. */
+static void
+jump(Walk *walk, StrategyNumber strategy, const EdwEntry *entry)
+{
+	bytea	   *key = DatumGetByteaPP(EdwBytesDatum(entry->key, entry->key_len));
+
+	ScanKeyInit(&walk->keys[1], ATT_KEY, strategy, strategy == BTEqualStrategyNumber ? F_BYTEAEQ : F_BYTEAGE,
+				PointerGetDatum(key));
+	index_rescan(walk->scan, walk->keys, 2, NULL, 0);
+	walk_on(walk);
+	walk->begun = true;
+	walk->by_key = strategy == BTEqualStrategyNumber;
+}
+
+/* The key at hand, compared with an entry's. */
+static int
+compare_key(Walk *walk, const EdwEntry *entry)
+{
+	bool		isnull;
+	struct varlena *key = PG_DETOAST_DATUM_PACKED(index_getattr(walk->scan->xs_itup, ATT_KEY, walk->scan->xs_itupdesc, &isnull));
+	int			len = VARSIZE_ANY_EXHDR(key);
+	int			cmp = memcmp(VARDATA_ANY(key), entry->key, Min(len, entry->key_len));
+
+	return cmp != 0 ? cmp : len - entry->key_len;
+}
+
+/* Walk or jump to an entry's key, if it has points. */
+static bool
+walk_to(Walk *walk, const EdwEntry *entry)
+{
+	int			cmp = -1;
+
+	if (walk->descents > 0)
+	{
+		walk->descents--;
+		jump(walk, BTEqualStrategyNumber, entry);
+		return !walk->ended;
+	}
+	if (walk->looks++ == TRIED_LOOKS)
+	{
+		if (walk->jumps * WORTH_A_WALK > TRIED_LOOKS)
+			walk->descents = UNTRIED_LOOKS;
+		walk->looks = walk->jumps = 0;
+	}
+	for (int steps = 0; walk->begun && !walk->by_key && !walk->ended && steps < MAX_STEPS; steps++)
+	{
+		cmp = compare_key(walk, entry);
+		if (cmp >= 0)
+			break;
+		walk_on(walk);
+	}
+	if (cmp < 0 && (walk->by_key || !walk->ended))
+	{
+		walk->jumps++;
+		jump(walk, BTGreaterEqualStrategyNumber, entry);
+		cmp = walk->ended ? -1 : compare_key(walk, entry);
+	}
+	return !walk->ended && cmp == 0;
 }
 
 void
 EdwPointsRead(EdwScd2 *scd2)
 {
-	Oid			schema = get_namespace_oid(EDW_SCHEMA, false);
-	Relation	heap = table_open(get_relname_relid("scd2_event", schema), AccessShareLock);
-	Relation	index = index_open(get_relname_relid("scd2_event_pkey", schema), AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(heap, NULL);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	IndexScanDesc scan = EdwIndexBeginScan(heap, index, snapshot, 1);
-	IndexScanDesc of_key = EdwIndexBeginScan(heap, index, snapshot, 2);
-	ScanKeyData keys[2];
+	Walk		walk;
 
-	ScanKeyInit(&keys[0], ATT_MAPPING, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(scd2->bt->target->def->mapping_id));
-	for (int h = 0; h < scd2->nhistories && (h > 0 || has_any(scan, keys, slot)); h++)
+	walk_begin(&walk, scd2->bt->target->def->mapping_id);
+	if (scd2->nhistories < TRIED_LOOKS)
+		walk.descents = scd2->nhistories;
+	for (int h = 0; h < scd2->nhistories && (!walk.begun || walk.by_key || !walk.ended); h++)
 	{
 		EdwHistory *history = &scd2->histories[h];
 
-		ScanKeyInit(&keys[1], ATT_KEY, BTEqualStrategyNumber, F_BYTEAEQ,
-					EdwBytesDatum(history->entry->key, history->entry->key_len));
-		index_rescan(of_key, keys, 2, NULL, 0);
-		while (index_getnext_slot(of_key, ForwardScanDirection, slot))
-			note_point(scd2, history, slot);
-		pfree(DatumGetPointer(keys[1].sk_argument));
+		if (!walk_to(&walk, history->entry))
+			continue;
+		while (!walk.ended && compare_key(&walk, history->entry) == 0)
+		{
+			if (index_fetch_heap(walk.scan, walk.slot))
+				note_point(scd2, history, walk.slot);
+			walk_on(&walk);
+		}
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	index_endscan(scan);
-	index_endscan(of_key);
-	UnregisterSnapshot(snapshot);
-	index_close(index, NoLock);
-	table_close(heap, NoLock);
+	walk_end(&walk);
 }
 
 /*
