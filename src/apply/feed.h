@@ -24,7 +24,7 @@ typedef struct EdwFeed
 	AttrNumber	tid;
 	AttrNumber	tableoid;
 
-	/* A scan of some columns: what the functions below get; in the executor's context. */
+	/* A scan of some columns, which outlive it: what the function below gets; in the executor's context. */
 	void	   *(*begin) (const struct EdwFeed *feed, const AttrNumber *columns, int ncolumns);
 
 	/* Those columns of a row; what they point at stays until the next call. A column 0 is not to be set. */

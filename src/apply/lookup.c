@@ -12,6 +12,10 @@
 #include "lib/stringinfo.h"
 #include "utils/lsyscache.h"
 
+/* how far ahead of the row at hand memory is asked for: a change, its presences, values and nulls were mostly made one after another */
+#define PREFETCH_ROWS	8
+#define PREFETCH_BYTES	384
+
 uint8
 EdwLookupsNotePresence(const EdwTarget *target, EdwFoldChange *c)
 {
@@ -107,13 +111,11 @@ reject_row(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry *entry, const EdwLookup
 		reject->wait = make_wait(batch, bt->target, lookup, member);
 }
 
-/* What a row gets whose member is missing; false: it is to be put aside. */
+/* A row whose member is missing, and which gets neither the unknown member nor null. */
 static bool
-settle_missing(const EdwLookup *lookup, Datum *value, bool *isnull)
+puts_aside(const EdwLookup *lookup)
 {
-	*value = lookup->unknown;
-	*isnull = lookup->def->missing != EDW_MISSING_UNKNOWN;
-	return lookup->def->missing == EDW_MISSING_UNKNOWN || lookup->def->missing == EDW_MISSING_NULL;
+	return lookup->def->missing != EDW_MISSING_UNKNOWN && lookup->def->missing != EDW_MISSING_NULL;
 }
 
 /*
@@ -127,15 +129,52 @@ is_wanted(const EdwTarget *target, const EdwLookup *lookup, const EdwFoldChange 
 	return c->op == 'u' && c->presence[lookup->column] == EDW_PRESENT && !(target->grouped && c->deleted);
 }
 
-static EdwMembers *
-collect_members(EdwBatch *batch, EdwBatchTarget *bt, const EdwLookup *lookup,
-				EdwFoldChange **changes, int nrows, const bool *rejected, EdwMember **of_row)
+/* A lookup of a batch. */
+typedef struct Filling
 {
-	EdwMembers *members = EdwMembersCreate(batch, bt->target, lookup, nrows / 4);
+	const EdwLookup *lookup;
+	EdwMembers *members;
+	EdwMember **of_row;			/* NULL: the row refers to none */
+} Filling;
 
+static Filling *
+start_fillings(EdwBatch *batch, EdwBatchTarget *bt, int nrows)
+{
+	Filling    *fillings = EdwBatchAlloc(batch, bt->target->nlookups * sizeof(Filling));
+
+	for (int l = 0; l < bt->target->nlookups; l++)
+	{
+		fillings[l].lookup = &bt->target->lookups[l];
+		fillings[l].members = EdwMembersCreate(batch, bt->target, fillings[l].lookup, nrows / 4);
+		fillings[l].of_row = EdwBatchAlloc(batch, Max(nrows, 1) * sizeof(EdwMember *));
+	}
+	return fillings;
+}
+
+/* Rows are all over the batch's memory: ask for one that comes later. */
+static pg_attribute_always_inline void
+prefetch(EdwFoldChange **changes, int nrows, int r)
+{
+	const char *change;
+
+	if (r + PREFETCH_ROWS >= nrows)
+		return;
+	change = (const char *) changes[r + PREFETCH_ROWS];
+	for (int i = 0; i < PREFETCH_BYTES; i += 64)
+		__builtin_prefetch(change + i);
+}
+
+/* All lookups of a row together, while it is at hand. */
+static void
+collect_members(const EdwTarget *target, Filling *fillings, EdwFoldChange **changes, int nrows)
+{
 	for (int r = 0; r < nrows; r++)
-		of_row[r] = !rejected[r] && is_wanted(bt->target, lookup, changes[r]) ? EdwMembersFind(members, changes[r]) : NULL;
-	return members;
+	{
+		prefetch(changes, nrows, r);
+		for (int l = 0; l < target->nlookups; l++)
+			fillings[l].of_row[r] = is_wanted(target, fillings[l].lookup, changes[r])
+				? EdwMembersFind(fillings[l].members, changes[r]) : NULL;
+	}
 }
 
 /*
@@ -144,7 +183,7 @@ collect_members(EdwBatch *batch, EdwBatchTarget *bt, const EdwLookup *lookup,
  */
 static bool
 find_missing(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry **rows, int nrows, EdwMember **of_row,
-			 EdwTombstones *tombstones)
+			 EdwTombstones *tombstones, const bool *rejected)
 {
 	EdwEntry  **entries = EdwBatchAlloc(batch, Max(nrows, 1) * sizeof(EdwEntry *));
 	bool	   *stale = EdwBatchAlloc(batch, Max(nrows, 1) * sizeof(bool));
@@ -153,14 +192,14 @@ find_missing(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry **rows, int nrows, Ed
 
 	/* a replayed entry was compared with what is stored, and an appended one has nothing to be compared with */
 	for (int r = 0; r < nrows; r++)
-		if (of_row[r] != NULL && !of_row[r]->found && !rows[r]->replay && tombstones != NULL)
+		if (of_row[r] != NULL && !of_row[r]->found && !rejected[r] && !rows[r]->replay && tombstones != NULL)
 			entries[n++] = rows[r];
 	if (n > 0)
 		EdwFindStale(batch, bt, tombstones, entries, n, stale);
 	n = 0;
 	for (int r = 0; r < nrows; r++)
 	{
-		if (of_row[r] == NULL || of_row[r]->found)
+		if (of_row[r] == NULL || of_row[r]->found || rejected[r])
 			continue;
 		if (!rows[r]->replay && tombstones != NULL && stale[n++])
 			of_row[r] = NULL;
@@ -170,44 +209,49 @@ find_missing(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry **rows, int nrows, Ed
 	return any;
 }
 
-/* One lookup's column; false: run again alone. */
+/* Find a lookup's members, make those that are missing, or reject their rows; false: run again alone. */
 static bool
-fill_column(EdwBatch *batch, EdwBatchTarget *bt, const EdwLookup *lookup, EdwEntry **rows,
-			EdwFoldChange **changes, int nrows, EdwTombstones *tombstones, bool *rejected, bool alone)
+find_members(EdwBatch *batch, EdwBatchTarget *bt, Filling *filling, EdwEntry **rows, int nrows,
+			 EdwTombstones *tombstones, bool *rejected, bool alone)
 {
-	EdwMember **of_row = EdwBatchAlloc(batch, Max(nrows, 1) * sizeof(EdwMember *));
-	EdwMembers *members = collect_members(batch, bt, lookup, changes, nrows, rejected, of_row);
+	const EdwLookup *lookup = filling->lookup;
+	EdwMember **of_row = filling->of_row;
 
-	EdwMembersLookUp(members);
-	if (find_missing(batch, bt, rows, nrows, of_row, tombstones) &&
-		lookup->def->missing == EDW_MISSING_INFER)
+	EdwMembersLookUp(filling->members);
+	if (filling->members->nmissing == 0 ||
+		!find_missing(batch, bt, rows, nrows, of_row, tombstones, rejected))
+		return true;
+	if (lookup->def->missing == EDW_MISSING_INFER)
 	{
 		/* without versions the unique index tells who made the member */
 		if (lookup->as_of >= 0 && !alone)
 			return false;
-		EdwMembersInfer(members);
+		EdwMembersInfer(filling->members);
+		return true;
 	}
-	for (int r = 0; r < nrows; r++)
-	{
-		Datum	   *value = &changes[r]->values[lookup->column];
-		bool	   *isnull = &changes[r]->nulls[lookup->column];
-
-		if (!is_wanted(bt->target, lookup, changes[r]) || rejected[r])
-			continue;
-		if (of_row[r] == NULL)
-			(void) settle_missing(lookup, value, isnull);
-		else if (of_row[r]->found)
-		{
-			*value = of_row[r]->surrogate;
-			*isnull = of_row[r]->isnull;
-		}
-		else if (!settle_missing(lookup, value, isnull))
+	for (int r = 0; r < nrows && puts_aside(lookup); r++)
+		if (of_row[r] != NULL && !of_row[r]->found && !rejected[r])
 		{
 			reject_row(batch, bt, rows[r], lookup, of_row[r]);
 			rejected[r] = true;
 		}
-	}
 	return true;
+}
+
+static void
+fill_row(const EdwTarget *target, const Filling *fillings, EdwFoldChange *c, int r)
+{
+	for (int l = 0; l < target->nlookups; l++)
+	{
+		const EdwLookup *lookup = fillings[l].lookup;
+		const EdwMember *member = fillings[l].of_row[r];
+		bool		found = member != NULL && member->found;
+
+		if (!is_wanted(target, lookup, c))
+			continue;
+		c->values[lookup->column] = found ? member->surrogate : lookup->unknown;
+		c->nulls[lookup->column] = found ? member->isnull : lookup->def->missing != EDW_MISSING_UNKNOWN;
+	}
 }
 
 int
@@ -215,27 +259,27 @@ EdwLookupsFill(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry **rows, EdwFoldChan
 			   int nrows, EdwTombstones *tombstones, bool alone, bool *need_alone)
 {
 	bool	   *rejected = EdwBatchAlloc(batch, Max(nrows, 1) * sizeof(bool));
+	Filling    *fillings = start_fillings(batch, bt, nrows);
 	int			left = 0;
 
 	memset(rejected, false, nrows * sizeof(bool));
+	collect_members(bt->target, fillings, changes, nrows);
 
 	/* those that infer come last: no member is made for a row that is put aside */
 	for (int infers = 0; infers <= 1; infers++)
 		for (int l = 0; l < bt->target->nlookups; l++)
-		{
-			const EdwLookup *lookup = &bt->target->lookups[l];
-
-			if ((lookup->def->missing == EDW_MISSING_INFER) == infers &&
-				!fill_column(batch, bt, lookup, rows, changes, nrows, tombstones, rejected, alone))
+			if ((fillings[l].lookup->def->missing == EDW_MISSING_INFER) == infers &&
+				!find_members(batch, bt, &fillings[l], rows, nrows, tombstones, rejected, alone))
 			{
 				*need_alone = true;
 				return 0;
 			}
-		}
 	for (int r = 0; r < nrows; r++)
 	{
+		prefetch(changes, nrows, r);
 		if (rejected[r])
 			continue;
+		fill_row(bt->target, fillings, changes[r], r);
 		rows[left] = rows[r];
 		changes[left++] = changes[r];
 	}

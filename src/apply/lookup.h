@@ -42,10 +42,11 @@ typedef struct EdwMembers
 	const EdwTarget *target;
 	const EdwLookup *lookup;
 	struct edw_members_hash *hash;
-	EdwMember **members;		/* in order of first sight */
+	EdwMember **members;		/* in order of first sight, until they are sorted */
 	int			nmembers;
 	int			size;
-	bool		sorted;			/* by key, then */
+	int			nmissing;		/* by the last look-up */
+	bool		sorted;			/* those that were not found in the cache come first, by key */
 } EdwMembers;
 
 /* lookup_target.c: how many hidden columns a mapping's lookups need; make them, after the table's columns */
@@ -73,7 +74,7 @@ extern EdwMembers *EdwMembersCreate(EdwBatch *batch, const EdwTarget *target, co
 /* The member that a row refers to; NULL when it refers to none: part of its key or as_of is null. */
 extern EdwMember *EdwMembersFind(EdwMembers *members, const EdwFoldChange *c);
 
-/* Look all of them up. */
+/* Look all of them up, and count those that are missing. */
 extern void EdwMembersLookUp(EdwMembers *members);
 
 /* Insert those that were not found and are wanted, and look them up. */

@@ -2,7 +2,7 @@
  * member_cache.h
  *		Where the members that were looked up last are stored.
  *
- * It holds no surrogate key that could be out of date, but each member's tuple id: what is there is read again, and
+ * It holds no surrogate key that could be out of date, but tuple ids by the hash of the member's natural key: what is there is read again, and
  * counts only if it is visible now, has that natural key and, of a dimension with versions, is that of the time that
  * is asked for. As there is one such row at most, that is exact whoever has changed the dimension meanwhile; all else is
  * a miss, and asked for in SQL. It saves the way through the executor and down the index.
@@ -21,14 +21,11 @@
 extern EdwMemberCache *EdwMemberCacheCreate(const EdwLookup *lookup, Relation dimension);
 
 /*
- * Between begin and end members can be found. Begin locks the dimension ACCESS SHARE until the transaction ends and
- * takes the snapshot that a statement would; false: there is nothing yet, the current user may not see all of it, or
- * it is not what it was: ask in SQL.
+ * Find those of the lookup's members that are not found yet, where they were. Locks the dimension ACCESS SHARE until the
+ * transaction ends and takes the snapshot that a statement would. Finds none if nothing is known yet, the
+ * current user may not see all of the dimension, or it is not what it was.
  */
-extern bool EdwMemberCacheBegin(EdwMemberCache *cache);
-extern bool EdwMemberCacheFind(EdwMemberCache *cache, const EdwTarget *target, EdwMember *member,
-							   EdwBatch *batch);
-extern void EdwMemberCacheEnd(EdwMemberCache *cache);
+extern void EdwMemberCacheFind(EdwMemberCache *cache, EdwMembers *members);
 
 /* A member was found here. */
 extern void EdwMemberCacheNote(EdwMemberCache *cache, const EdwMember *member, ItemPointer tid);

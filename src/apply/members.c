@@ -12,16 +12,13 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "apply/feed.h"
 #include "apply/member_cache.h"
-#include "apply/store.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
-
-/* told to the planner, which then probes the dimension's index for each (see rows.c) */
-#define PLANNED_ROWS	10
 
 typedef struct MemberSlot
 {
@@ -52,7 +49,7 @@ EdwMembersCreate(EdwBatch *batch, const EdwTarget *target, const EdwLookup *look
 	members->target = target;
 	members->lookup = lookup;
 	members->hash = edw_members_create(batch->context, Max(guess, 16), NULL);
-	members->nmembers = 0;
+	members->nmembers = members->nmissing = 0;
 	members->sorted = false;
 	members->size = Max(guess, 16);
 	members->members = EdwBatchAlloc(batch, members->size * sizeof(EdwMember *));
@@ -74,11 +71,12 @@ add_member(EdwMembers *members, const EdwFoldChange *c, const EdwMember *probe)
 {
 	EdwBatch   *batch = members->batch;
 	const EdwLookup *lookup = members->lookup;
-	EdwMember  *member = EdwBatchAlloc(batch, sizeof(EdwMember));
+	EdwMember  *member = EdwBatchAlloc(batch, sizeof(EdwMember) + lookup->nmatch * sizeof(Datum) + probe->key_len);
 
+	/* what it is compared by next to it */
 	*member = *probe;
-	member->key = memcpy(EdwBatchAlloc(batch, probe->key_len), probe->key, probe->key_len);
-	member->match = EdwBatchAlloc(batch, lookup->nmatch * sizeof(Datum));
+	member->match = (Datum *) (member + 1);
+	member->key = memcpy(member->match + lookup->nmatch, probe->key, probe->key_len);
 	for (int i = 0; i < lookup->nmatch; i++)
 		member->match[i] = c->values[lookup->match[i]];
 	if (lookup->as_of >= 0)
@@ -128,9 +126,23 @@ EdwMembersFind(EdwMembers *members, const EdwFoldChange *c)
  * Asking
  */
 
-/* Begin the relation with the members' columns. */
-static void
-begin_relation(EdwMembers *members, EdwStore *store)
+/* members as a relation */
+typedef struct Asked
+{
+	EdwFeed		feed;
+	const EdwMembers *members;
+	int		   *numbers;		/* of the members */
+} Asked;
+
+typedef struct AskedScan
+{
+	const Asked *asked;
+	const AttrNumber *columns;
+	int			ncolumns;
+} AskedScan;
+
+static TupleDesc
+asked_type(const EdwMembers *members)
 {
 	const EdwLookup *lookup = members->lookup;
 	TupleDesc	desc = CreateTemplateTupleDesc(lookup->nmatch + 1 + (lookup->as_of >= 0));
@@ -147,21 +159,46 @@ begin_relation(EdwMembers *members, EdwStore *store)
 	}
 	if (lookup->as_of >= 0)
 		TupleDescInitEntry(desc, lookup->nmatch + 2, "_edw_as_of", lookup->time_type, -1, 0);
-	EdwStoreBegin(store, EDW_MEMBERS_RELATION, desc, PLANNED_ROWS);
+	return desc;
+}
+
+static void *
+begin_scan(const EdwFeed *feed, const AttrNumber *columns, int ncolumns)
+{
+	AskedScan  *scan = palloc(sizeof(AskedScan));
+
+	*scan = (AskedScan) {(const Asked *) feed, columns, ncolumns};
+	return scan;
 }
 
 static void
-put_member(EdwMembers *members, EdwStore *store, int number)
+show_member(void *arg, int row, Datum *values, bool *nulls)
 {
+	const AskedScan *scan = arg;
+	const EdwMembers *members = scan->asked->members;
+	int			number = scan->asked->numbers[row];
 	const EdwMember *member = members->members[number];
-	int			nmatch = members->lookup->nmatch;
-	Datum		values[INDEX_MAX_KEYS + 2];
-	bool		nulls[INDEX_MAX_KEYS + 2] = {false};
 
-	values[0] = Int32GetDatum(number);
-	memcpy(values + 1, member->match, nmatch * sizeof(Datum));
-	values[nmatch + 1] = member->as_of;
-	EdwStorePut(store, values, nulls);
+	for (int i = 0; i < scan->ncolumns; i++)
+	{
+		AttrNumber	column = scan->columns[i];
+
+		nulls[i] = false;
+		if (column == 1)
+			values[i] = Int32GetDatum(number);
+		else if (column > 1)
+			values[i] = column - 2 < members->lookup->nmatch ? member->match[column - 2] : member->as_of;
+	}
+}
+
+static void
+begin_asking(EdwMembers *members, Asked *asked)
+{
+	EdwFeedBegin(&asked->feed, EDW_MEMBERS_RELATION, asked_type(members), 0);
+	asked->feed.begin = begin_scan;
+	asked->feed.show = show_member;
+	asked->members = members;
+	asked->numbers = EdwBatchAlloc(members->batch, Max(members->nmembers, 1) * sizeof(int));
 }
 
 static void
@@ -193,18 +230,16 @@ note_found(EdwMembers *members)
 static void
 ask(EdwMembers *members, bool first)
 {
-	EdwStore	store;
+	Asked		asked;
 
-	begin_relation(members, &store);
+	begin_asking(members, &asked);
 	for (int i = 0; i < members->nmembers; i++)
 		if (!members->members[i]->found)
-			put_member(members, &store, i);
-	if (store.count > 0)
-	{
-		SPI_execute(EdwLookupSql(members->target, members->lookup, first), false, 0);
-		note_found(members);
-	}
-	EdwStoreEnd(&store);
+			asked.numbers[asked.feed.nrows++] = i;
+	if (asked.feed.nrows == 0)
+		return;
+	EdwFeedExecute(&asked.feed, EdwLookupSql(members->target, members->lookup, first), 0, NULL, NULL);
+	note_found(members);
 }
 
 static int
@@ -217,42 +252,52 @@ compare_members(const void *a, const void *b)
 	return cmp != 0 ? cmp : left->key_len - right->key_len;
 }
 
-/* Look where they were last; false: not all of them are there. */
-static bool
-find_cached(EdwMembers *members)
+/* Those that were not found come first, sorted. */
+static void
+sort_missing(EdwMembers *members)
 {
-	EdwMemberCache *cache = members->lookup->cache;
-	bool		all = true;
+	int			n = 0;
 
-	if (cache == NULL || !EdwMemberCacheBegin(cache))
-		return false;
+	if (members->sorted)
+		return;
 	for (int i = 0; i < members->nmembers; i++)
-		if (!members->members[i]->found &&
-			!EdwMemberCacheFind(cache, members->target, members->members[i], members->batch))
-			all = false;
-	EdwMemberCacheEnd(cache);
-	return all;
+	{
+		EdwMember  *member = members->members[i];
+
+		if (member->found)
+			continue;
+		members->members[i] = members->members[n];
+		members->members[n++] = member;
+	}
+	qsort(members->members, n, sizeof(EdwMember *), compare_members);
+	members->sorted = true;
 }
 
-static void
-sort_members(EdwMembers *members)
+static int
+count_missing(const EdwMembers *members)
 {
-	if (!members->sorted)
-		qsort(members->members, members->nmembers, sizeof(EdwMember *), compare_members);
-	members->sorted = true;
+	int			n = 0;
+
+	for (int i = 0; i < members->nmembers; i++)
+		n += !members->members[i]->found;
+	return n;
 }
 
 void
 EdwMembersLookUp(EdwMembers *members)
 {
-	if (find_cached(members))
+	if (members->lookup->cache)
+		EdwMemberCacheFind(members->lookup->cache, members);
+	members->nmissing = count_missing(members);
+	if (members->nmissing == 0)
 		return;
-	sort_members(members);
+	sort_missing(members);
 	SPI_connect();
 	ask(members, false);
 	if (members->lookup->as_of >= 0)
 		ask(members, true);
 	SPI_finish();
+	members->nmissing = count_missing(members);
 }
 
 /*
@@ -265,36 +310,35 @@ same_natural_key(const EdwMember *a, const EdwMember *b)
 	return a->natural_len == b->natural_len && memcmp(a->key, b->key, a->natural_len) == 0;
 }
 
-/* Each natural key once, with its earliest time: members are sorted. */
+/* Each natural key once, with its earliest time: they are sorted. */
 static void
 insert_missing(EdwMembers *members)
 {
 	const EdwMember *last = NULL;
-	EdwStore	store;
+	Asked		asked;
 
-	begin_relation(members, &store);
+	begin_asking(members, &asked);
 	for (int i = 0; i < members->nmembers; i++)
 	{
 		const EdwMember *member = members->members[i];
 
 		if (member->found || !member->wanted || (last != NULL && same_natural_key(last, member)))
 			continue;
-		put_member(members, &store, i);
+		asked.numbers[asked.feed.nrows++] = i;
 		last = member;
 	}
-	SPI_execute(EdwInferSql(members->lookup), false, 0);
-	EdwStoreEnd(&store);
+	EdwFeedExecute(&asked.feed, EdwInferSql(members->lookup), 0, NULL, NULL);
 }
 
 void
 EdwMembersInfer(EdwMembers *members)
 {
-	sort_members(members);
+	sort_missing(members);
 	SPI_connect();
 	insert_missing(members);
 	SPI_finish();
 	EdwMembersLookUp(members);
-	for (int i = 0; i < members->nmembers; i++)
+	for (int i = 0; i < members->nmembers && members->nmissing > 0; i++)
 		if (!members->members[i]->found && members->members[i]->wanted)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
