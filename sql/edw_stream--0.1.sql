@@ -767,7 +767,7 @@ COMMENT ON FUNCTION edw_stream.discard_dead_letters(text, text, int, bigint, tex
 COMMENT ON FUNCTION edw_stream.preview(text, regclass, int) IS
 	'What the next n events of a stream would change in a table: they are run, and rolled back';
 COMMENT ON FUNCTION edw_stream.explain_table(text, regclass) IS
-	'The SQL statement that applies a batch of a stream''s events to a table.';
+	'The SQL statements that apply a batch of a stream''s events to a table; of an SCD2 target also which columns its events should give.';
 COMMENT ON FUNCTION edw_stream.register_view(regclass, text[], text, jsonb) IS
 	'Keeps a materialized view fresh: only partitions that changes concern are computed anew.';
 COMMENT ON FUNCTION edw_stream.unregister_view(regclass) IS

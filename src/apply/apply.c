@@ -87,6 +87,12 @@ typedef EdwEntry *EntryPointer;
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
+void
+EdwSortEntries(EdwBatchTarget *bt)
+{
+	sort_entries(bt->entries, bt->nentries);
+}
+
 /*
  * Locks and the barrier
  */
@@ -382,7 +388,7 @@ collect_rows(Apply *apply)
 
 	drop_empty_entries(bt);
 	if (bt->target->nkeys > 0)
-		sort_entries(bt->entries, bt->nentries);
+		EdwSortEntries(bt);
 	if (bt->target->def->apply != EDW_APPLY_APPEND)
 		EdwResolveEntries(apply->batch, bt, apply->tombstones);
 	apply->rows = palloc_extended(Max(bt->nentries, 1) * sizeof(EdwEntry *), MCXT_ALLOC_HUGE);
@@ -432,7 +438,6 @@ static void
 apply_versions(Apply *apply)
 {
 	drop_empty_entries(apply->bt);
-	sort_entries(apply->bt->entries, apply->bt->nentries);
 	EdwScd2Apply(apply->batch, apply->bt);
 	if (apply->bt->truncated_at)
 		store_barrier(apply);

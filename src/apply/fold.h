@@ -151,6 +151,9 @@ extern void EdwAddEntry(EdwBatchTarget *bt, EdwEntry *entry);
 /* The entry of the key in the batch's scratch buffer, made if there is none. */
 extern EdwEntry *EdwFindEntry(EdwBatch *batch, EdwBatchTarget *bt);
 
+/* Put the list in the order of keys, as rows are to be locked (apply.c). */
+extern void EdwSortEntries(EdwBatchTarget *bt);
+
 /* Fold a change into its key's entry. */
 extern void EdwFold(EdwBatch *batch, EdwBatchTarget *bt, EdwEntry *entry, EdwFoldChange *c);
 

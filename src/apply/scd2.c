@@ -472,6 +472,7 @@ EdwScd2Apply(EdwBatch *batch, EdwBatchTarget *bt)
 	SPI_connect();
 	for (EdwTruncate *truncate = bt->truncated_at; truncate != NULL; truncate = truncate->next)
 		EdwVersionsFindYoung(scd2, truncate->position, truncate->at);
+	EdwSortEntries(bt);
 	start_histories(scd2);
 	if (scd2->nhistories > 0)
 	{

@@ -594,12 +594,27 @@ EdwVersionsTruncate(EdwScd2 *scd2, EdwPositionBytes barrier, int64 at)
 	run_truncate(scd2, sql.data, barrier, at);
 }
 
+/* An event that leaves out a column costs a row in scd2_event, even if none ever gives it. */
+static void
+explain_remembered(StringInfo text, const EdwTarget *target)
+{
+	int			n = 0;
+
+	for (int i = 0; i < target->ncolumns; i++)
+		if (!target->columns[i].is_key && !target->columns[i].audit)
+			appendStringInfo(text, "%s%s", n++ == 0 ? "-- events that do not give all of these are remembered in edw_stream.scd2_event"
+							 " (name in columns what events give): " : ", ", target->columns[i].quoted);
+	if (n > 0)
+		appendStringInfoString(text, "\n\n");
+}
+
 char *
 EdwVersionsExplain(const EdwTarget *target)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
+	explain_remembered(&text, target);
 	appendStringInfo(&text, "-- the versions of a batch's keys:\n%s;\n\n"
 					 "-- versions that end, and columns that make no version:\n%s;\n\n"
 					 "-- versions that begin:\n%s",
