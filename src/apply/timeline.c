@@ -466,23 +466,24 @@ match_rows(EdwTimeline *timeline)
 	}
 }
 
-static bool
-is_changed(const EdwTimeline *timeline, const EdwTimelineVersion *version)
+/* Has the version's row to be written, and is its end all that is new? */
+static void
+compare_row(const EdwTimeline *timeline, EdwTimelineVersion *version)
 {
 	const EdwTimelineVersion *row;
+	bool		same;
 
+	version->changed = true;
+	version->only_ends = false;
 	if (version->stored < 0)
-		return true;
+		return;
 	row = &timeline->stored[version->stored];
-	if (row->from != version->from || row->to != version->to ||
-		timeline->events[version->opener].version != version->stored)
-		return true;
-	for (int c = 0; c < timeline->ncolumns; c++)
-		if (row->nulls[c] != version->nulls[c] ||
-			(!row->nulls[c] &&
-			 !timeline->same(timeline->arg, c, row->values[c], version->values[c])))
-			return true;
-	return false;
+	same = row->from == version->from && timeline->events[version->opener].version == version->stored;
+	for (int c = 0; same && c < timeline->ncolumns; c++)
+		same = row->nulls[c] == version->nulls[c] &&
+			(row->nulls[c] || timeline->same(timeline->arg, c, row->values[c], version->values[c]));
+	version->changed = !same || row->to != version->to;
+	version->only_ends = same && version->to != EDW_TIMELINE_OPEN;
 }
 
 /*
@@ -519,7 +520,7 @@ EdwTimelineMerge(EdwTimeline *timeline)
 	overwrite_untracked(timeline);
 	match_rows(timeline);
 	for (int v = 0; v < timeline->nversions; v++)
-		timeline->versions[v].changed = is_changed(timeline, &timeline->versions[v]);
+		compare_row(timeline, &timeline->versions[v]);
 	for (int i = 0; i < timeline->nevents; i++)
 	{
 		EdwTimelineEvent *event = &timeline->events[i];

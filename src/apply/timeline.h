@@ -80,7 +80,8 @@ typedef struct EdwTimelineVersion
 	bool	   *nulls;
 	int			opener;			/* index of the event that opens it; in: before sorting, set by the caller to any; out: after */
 	int			stored;			/* out: index of the stored version whose row it takes, -1: a new row */
-	bool		changed;		/* out: that row has to be written */
+	bool		changed;		/* out: that row has to be written … */
+	bool		only_ends;		/* … but for the time until which it is valid is as it was; it is not open */
 } EdwTimelineVersion;
 
 typedef struct EdwTimeline

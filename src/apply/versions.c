@@ -356,6 +356,21 @@ EdwVersionsRead(EdwScd2 *scd2)
  * Writing
  */
 
+/* to the row that was read */
+#define BY_ADDRESS	"\nFROM " ROWS_RELATION " AS s\n" \
+	"WHERE t.ctid OPERATOR(pg_catalog.=) s._edw_tid AND t.tableoid OPERATOR(pg_catalog.=) s._edw_table"
+
+/* Most versions that are written end and stay what they were: no more is read of them, and no index concerned but one over these columns. */
+static char *
+end_sql(const EdwTarget *target)
+{
+	const EdwVersioned *versioned = target->versioned;
+
+	return psprintf("UPDATE %s AS t SET %s = s._edw_to%s%s%s" BY_ADDRESS,
+					target->relation, versioned->valid_to, versioned->current ? ", " : "",
+					versioned->current ? versioned->current : "", versioned->current ? " = s._edw_current" : "");
+}
+
 static char *
 update_sql(const EdwTarget *target)
 {
@@ -372,9 +387,7 @@ update_sql(const EdwTarget *target)
 			appendStringInfo(&sql, "%s = s.%s, ", target->columns[i].quoted, target->columns[i].quoted);
 	if (target->def->inferred)
 		appendStringInfoString(&sql, EDW_INFERRED_COLUMN " = false, ");
-	appendStringInfoString(&sql, "_edw_seq = s._edw_seq\nFROM " ROWS_RELATION " AS s\n"
-						   "WHERE t.ctid OPERATOR(pg_catalog.=) s._edw_tid"
-						   " AND t.tableoid OPERATOR(pg_catalog.=) s._edw_table");
+	appendStringInfoString(&sql, "_edw_seq = s._edw_seq" BY_ADDRESS);
 	return sql.data;
 }
 
@@ -449,6 +462,7 @@ EdwVersionsWrite(EdwScd2 *scd2)
 	int			nversions = 0;
 	Rows		dropped;
 	Rows		ended;
+	Rows		closed;
 	Rows		open;
 	Rows		begun;
 
@@ -459,6 +473,7 @@ EdwVersionsWrite(EdwScd2 *scd2)
 	}
 	rows_begin(&dropped, scd2, nstored);
 	rows_begin(&ended, scd2, nversions);
+	rows_begin(&closed, scd2, nversions);
 	rows_begin(&open, scd2, nversions);
 	rows_begin(&begun, scd2, nversions);
 	for (int h = 0; h < scd2->nhistories; h++)
@@ -475,12 +490,14 @@ EdwVersionsWrite(EdwScd2 *scd2)
 			EdwRowAddress *address = row_of(history, version);
 
 			if (version->changed)
-				rows_put(address == NULL ? &begun : version->to == EDW_TIMELINE_OPEN ? &open : &ended,
+				rows_put(address == NULL ? &begun : version->only_ends ? &ended
+						 : version->to == EDW_TIMELINE_OPEN ? &open : &closed,
 						 history, version, address);
 		}
 	}
 	write_rows(&dropped, delete_sql(target));
-	write_rows(&ended, update_sql(target));
+	write_rows(&ended, end_sql(target));
+	write_rows(&closed, update_sql(target));
 	write_rows(&open, update_sql(target));
 	write_rows(&begun, insert_sql(target));
 }
@@ -616,9 +633,10 @@ EdwVersionsExplain(const EdwTarget *target)
 	initStringInfo(&text);
 	explain_remembered(&text, target);
 	appendStringInfo(&text, "-- the versions of a batch's keys:\n%s;\n\n"
-					 "-- versions that end, and columns that make no version:\n%s;\n\n"
+					 "-- versions that end:\n%s;\n\n"
+					 "-- versions that change, and columns that make no version:\n%s;\n\n"
 					 "-- versions that begin:\n%s",
-					 read_sql(target), update_sql(target), insert_sql(target));
+					 read_sql(target), end_sql(target), update_sql(target), insert_sql(target));
 	for (int r = 0; r < target->nreferrers; r++)
 	{
 		const EdwReferrer *referrer = &target->referrers[r];
