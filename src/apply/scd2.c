@@ -84,22 +84,29 @@ allocate(void *arg, Size size)
  * Events
  */
 
+/* Have room for n more events. */
+static void
+reserve_events(EdwScd2 *scd2, EdwHistory *history, int n)
+{
+	EdwTimeline *timeline = &history->timeline;
+	EdwTimelineEvent *events;
+
+	if (timeline->nevents + n <= history->events_size)
+		return;
+	history->events_size = Max(timeline->nevents + n, 2 * history->events_size);
+	events = EdwBatchAlloc(scd2->batch, history->events_size * sizeof(EdwTimelineEvent));
+	if (timeline->nevents > 0)
+		memcpy(events, timeline->events, timeline->nevents * sizeof(EdwTimelineEvent));
+	timeline->events = events;
+}
+
 EdwTimelineEvent *
 EdwHistoryAddEvent(EdwScd2 *scd2, EdwHistory *history)
 {
 	EdwTimeline *timeline = &history->timeline;
 	EdwTimelineEvent *event;
 
-	if (timeline->nevents == history->events_size)
-	{
-		int			size = Max(4, 2 * history->events_size);
-		EdwTimelineEvent *events = EdwBatchAlloc(scd2->batch, size * sizeof(EdwTimelineEvent));
-
-		if (timeline->nevents > 0)
-			memcpy(events, timeline->events, timeline->nevents * sizeof(EdwTimelineEvent));
-		timeline->events = events;
-		history->events_size = size;
-	}
+	reserve_events(scd2, history, 1);
 	event = &timeline->events[timeline->nevents++];
 	memset(event, 0, sizeof(EdwTimelineEvent));
 	event->version = event->incoming = -1;
@@ -286,6 +293,8 @@ add_openers(EdwScd2 *scd2, EdwHistory *history)
 	EdwTimeline *timeline = &history->timeline;
 	int			ncolumns = Max(timeline->ncolumns, 1);
 
+	/* what is stored, an end for each, and an event or two */
+	reserve_events(scd2, history, 2 * timeline->nstored + 2);
 	for (int v = 0; v < timeline->nstored; v++)
 	{
 		EdwTimelineEvent *event = EdwHistoryAddEvent(scd2, history);
@@ -442,6 +451,7 @@ merge_history(EdwScd2 *scd2, EdwHistory *history)
 	for (EdwFoldChange *c = first_change(history); c != NULL; c = c->next)
 		n++;
 	changes = EdwBatchAlloc(scd2->batch, n * sizeof(EdwFoldChange *));
+	reserve_events(scd2, history, n + timeline->nstored);
 	n = 0;
 	for (EdwFoldChange *c = first_change(history); c != NULL; c = c->next)
 	{
@@ -451,10 +461,7 @@ merge_history(EdwScd2 *scd2, EdwHistory *history)
 	add_truncates(scd2, history);
 
 	/* implied ends need room */
-	n = timeline->nevents;
-	for (int v = 0; v < timeline->nstored; v++)
-		(void) EdwHistoryAddEvent(scd2, history);
-	timeline->nevents = n;
+	reserve_events(scd2, history, timeline->nstored);
 	EdwTimelineMerge(timeline);
 	show_valid_time(scd2, timeline);
 	fill_inferred(history);

@@ -63,14 +63,27 @@ merge_runs(const EdwTimeline *timeline, const EdwTimelineEvent *from, EdwTimelin
 			to[i] = from[right++];
 }
 
+/* Events that arrive in the order of the source, which is the rule. */
+static bool
+is_sorted(const EdwTimeline *timeline)
+{
+	for (int i = 1; i < timeline->nevents; i++)
+		if (compare_events(timeline, &timeline->events[i - 1], &timeline->events[i]) > 0)
+			return false;
+	return true;
+}
+
 /* A stable merge sort. */
 static void
 sort_events(EdwTimeline *timeline)
 {
 	int			n = timeline->nevents;
 	EdwTimelineEvent *from = timeline->events;
-	EdwTimelineEvent *to = timeline->alloc(timeline->arg, sizeof(EdwTimelineEvent) * Max(n, 1));
+	EdwTimelineEvent *to;
 
+	if (is_sorted(timeline))
+		return;
+	to = timeline->alloc(timeline->arg, sizeof(EdwTimelineEvent) * n);
 	for (int width = 1; width < n; width *= 2)
 	{
 		EdwTimelineEvent *swap = from;
@@ -108,6 +121,14 @@ is_opening(const EdwTimeline *timeline, int c)
 	return timeline->opening != NULL && timeline->opening[c];
 }
 
+/* Values and nulls of a row, next to each other. */
+static void
+alloc_row(const EdwTimeline *timeline, Datum **values, bool **nulls)
+{
+	*values = timeline->alloc(timeline->arg, (sizeof(Datum) + sizeof(bool)) * Max(timeline->ncolumns, 1));
+	*nulls = (bool *) (*values + timeline->ncolumns);
+}
+
 /* An opener's or a confirming point's values are those of its version's row, but for what is its own. */
 static void
 take_row_values(const EdwTimeline *timeline, EdwTimelineEvent *event, const EdwTimelineVersion *version)
@@ -118,8 +139,7 @@ take_row_values(const EdwTimeline *timeline, EdwTimelineEvent *event, const EdwT
 	event->nulls = version->nulls;
 	if (event->own_values == NULL)
 		return;
-	event->values = timeline->alloc(timeline->arg, sizeof(Datum) * Max(n, 1));
-	event->nulls = timeline->alloc(timeline->arg, sizeof(bool) * Max(n, 1));
+	alloc_row(timeline, &event->values, &event->nulls);
 	for (int c = 0; c < n; c++)
 	{
 		event->values[c] = is_opening(timeline, c) ? event->own_values[c] : version->values[c];
@@ -306,8 +326,7 @@ open_version(EdwTimeline *timeline, const State *state, int opener)
 	version->opener = opener;
 	version->stored = -1;
 	version->changed = true;
-	version->values = timeline->alloc(timeline->arg, sizeof(Datum) * Max(n, 1));
-	version->nulls = timeline->alloc(timeline->arg, sizeof(bool) * Max(n, 1));
+	alloc_row(timeline, &version->values, &version->nulls);
 	for (int c = 0; c < n; c++)
 	{
 		version->values[c] = timeline->tracked[c] ? state->values[c] : timeline->defaults[c];
@@ -355,8 +374,7 @@ follow(EdwTimeline *timeline)
 	State		state = {0};
 	int			i = 0;
 
-	state.values = timeline->alloc(timeline->arg, sizeof(Datum) * Max(timeline->ncolumns, 1));
-	state.nulls = timeline->alloc(timeline->arg, sizeof(bool) * Max(timeline->ncolumns, 1));
+	alloc_row(timeline, &state.values, &state.nulls);
 	while (i < timeline->nevents)
 	{
 		int64		now;

@@ -270,8 +270,8 @@ note_version(EdwScd2 *scd2, HeapTuple tuple, TupleDesc desc)
 {
 	const EdwTarget *target = scd2->bt->target;
 	int			natts = desc->natts;
-	Datum	   *values = EdwBatchAlloc(scd2->batch, natts * sizeof(Datum));
-	bool	   *nulls = EdwBatchAlloc(scd2->batch, natts * sizeof(bool));
+	Datum	   *values = EdwBatchAlloc(scd2->batch, natts * (sizeof(Datum) + sizeof(bool)));
+	bool	   *nulls = (bool *) (values + natts);
 	EdwHistory *history;
 	EdwTimelineVersion *version;
 	int			v;
