@@ -2,9 +2,10 @@
  * member_cache.c
  *		Where the members that were looked up last are stored (see member_cache.h).
  *
- * A table of buckets, each a line of the processor's cache, that grows up to 4 MB a lookup (some 300,000 members); then what is noted takes the place of
- * what was noted before in its bucket. A member of which several versions are asked for has as many places. Rows are read page by page. The
- * buckets' memory is that of the target; what is open within a call is the caller's.
+ * A table of buckets, each a line of the processor's cache, that grows up to 4 MB a lookup (some 300,000 members); then
+ * what is noted takes the place of what was noted before in its bucket. A member of which several versions are asked for
+ * has as many places. Rows are read page by page. The buckets' memory is that of the target; what is open within a call
+ * is the caller's.
  */
 #include "postgres.h"
 
@@ -206,7 +207,10 @@ find_places(const EdwMemberCache *cache, const EdwMembers *members, Candidate **
  * Rows
  */
 
-/* Pin the next page that candidates are on, and ask for its item pointers; false: there is none. The table may be shorter than it was: truncated, or rewritten. */
+/*
+ * Pin the next page that candidates are on, and ask for its item pointers; false: there is none. The table may be
+ * shorter than it was: truncated, or rewritten.
+ */
 static bool
 read_page(Relation rel, BlockNumber nblocks, const Candidate *candidates, int n, int first, PageRows *page)
 {

@@ -2,7 +2,7 @@
  * versions.c
  *		The rows of a table of versions: read for a batch's keys, and written (see scd2.h).
  *
- * What statements read is a feed (feed.h): the keys, and the versions as the timeline made them.
+ * What statements read are the keys, and the versions as the timeline made them (version_rows.h).
  *
  * A row that was read is found again by its ctid. If somebody changed it meanwhile, the
  * statement passes over it (PostgreSQL looks at the new row, whose ctid is another), fewer rows are
@@ -12,217 +12,14 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "apply/feed.h"
 #include "apply/key.h"
 #include "apply/merge_sql.h"
 #include "apply/repoint.h"
-#include "apply/scd2.h"
+#include "apply/version_rows.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-
-#define ROWS_RELATION	"edw_versions"
-
-/* how far ahead of the row at hand memory is asked for */
-#define PREFETCH_ROWS	4
-
-/* columns of the relation, before those of the target */
-enum
-{
-	ROW_KEY, ROW_TID, ROW_TABLE, ROW_FROM, ROW_TO, ROW_CURRENT, ROW_SEQ, ROW_OWN
-};
-
-/* a key, a version of it, or a row that is to go */
-typedef struct Row
-{
-	const EdwHistory *history;
-	const EdwTimelineVersion *version;
-	EdwRowAddress *address;		/* NULL: a new row's */
-} Row;
-
-/* rows that a statement reads */
-typedef struct Rows
-{
-	EdwFeed		feed;
-	const EdwScd2 *scd2;
-	Row		   *rows;
-	int			npointers;		/* columns of the target whose values are elsewhere */
-	int		   *pointers;
-} Rows;
-
-typedef struct RowsScan
-{
-	const Rows *rows;
-	int			ncolumns;
-	int		   *columns;		/* from 0 on; below it: not shown here */
-	bytea	   *seq;			/* of the row at hand */
-} RowsScan;
-
-static TupleDesc
-row_type(const EdwTarget *target)
-{
-	TupleDesc	desc = CreateTemplateTupleDesc(ROW_OWN + target->ncolumns);
-	Oid			time_type = target->versioned->time_type;
-
-	TupleDescInitEntry(desc, ROW_KEY + 1, "_edw_row", INT4OID, -1, 0);
-	TupleDescInitEntry(desc, ROW_TID + 1, "_edw_tid", TIDOID, -1, 0);
-	TupleDescInitEntry(desc, ROW_TABLE + 1, "_edw_table", OIDOID, -1, 0);
-	TupleDescInitEntry(desc, ROW_FROM + 1, "_edw_from", time_type, -1, 0);
-	TupleDescInitEntry(desc, ROW_TO + 1, "_edw_to", time_type, -1, 0);
-	TupleDescInitEntry(desc, ROW_CURRENT + 1, "_edw_current", BOOLOID, -1, 0);
-	TupleDescInitEntry(desc, ROW_SEQ + 1, "_edw_seq", BYTEAOID, -1, 0);
-	for (int i = 0; i < target->ncolumns; i++)
-	{
-		const EdwTargetColumn *column = &target->columns[i];
-
-		TupleDescInitEntry(desc, ROW_OWN + i + 1, column->name, column->type, column->typmod, 0);
-		TupleDescInitEntryCollation(desc, ROW_OWN + i + 1, column->collation);
-	}
-	return desc;
-}
-
-static Datum
-seq_datum(RowsScan *scan, const EdwTimelineEvent *opener)
-{
-	SET_VARSIZE(scan->seq, VARHDRSZ + opener->position_len);
-	if (opener->position_len > 0)
-		memcpy(VARDATA(scan->seq), opener->position, opener->position_len);
-	return PointerGetDatum(scan->seq);
-}
-
-/* A column of the target: a version's, but for the key, which is the same in all of them. */
-static void
-show_own(const EdwTarget *target, const Row *row, int i, Datum *value, bool *isnull)
-{
-	if (target->columns[i].is_key)
-		*value = row->history->entry->live.values[i];
-	else if (row->version == NULL)
-		*isnull = true;
-	else
-	{
-		*value = row->version->values[i];
-		*isnull = row->version->nulls[i];
-	}
-}
-
-static void
-show_column(RowsScan *scan, int number, int column, Datum *value, bool *isnull)
-{
-	const EdwTarget *target = scan->rows->scd2->bt->target;
-	const EdwVersioned *versioned = target->versioned;
-	const Row  *row = &scan->rows->rows[number];
-	const EdwTimelineVersion *version = row->version;
-
-	*isnull = false;
-	if (column >= ROW_OWN)
-		show_own(target, row, column - ROW_OWN, value, isnull);
-	else if (column == ROW_KEY)
-		*value = Int32GetDatum(number);
-	else if (column == ROW_TID || column == ROW_TABLE)
-	{
-		*isnull = row->address == NULL;
-		if (row->address != NULL)
-			*value = column == ROW_TID ? PointerGetDatum(&row->address->tid) : ObjectIdGetDatum(row->address->tableoid);
-	}
-	else if (version == NULL)
-		*isnull = true;
-	else if (column == ROW_FROM)
-		*value = EdwVersionTimeDatum(versioned->time_type, version->from);
-	else if (column == ROW_TO)
-	{
-		*value = EdwVersionTimeDatum(versioned->time_type, version->to);
-		*isnull = version->to == EDW_TIMELINE_OPEN && versioned->open_null;
-	}
-	else if (column == ROW_CURRENT)
-		*value = BoolGetDatum(version->to == EDW_TIMELINE_OPEN);
-	else
-	{
-		const EdwTimelineEvent *opener = &row->history->timeline.events[version->opener];
-
-		*value = seq_datum(scan, opener);
-		*isnull = opener->position_len == 0;
-	}
-}
-
-/*
- * Histories, versions, what they point at, and what that points at are all over the batch's memory: each is asked for some rows ahead.
- * Inlined always: gcc takes a function that does nothing else for one that does nothing.
- */
-static pg_attribute_always_inline void
-prefetch(const Rows *rows, int next)
-{
-	const Row  *row;
-
-	if (next + 3 * PREFETCH_ROWS >= rows->feed.nrows)
-		return;
-	row = &rows->rows[next + 3 * PREFETCH_ROWS];
-	__builtin_prefetch(row->history);
-	__builtin_prefetch(&row->history->timeline.events);
-	__builtin_prefetch(row->version);
-	row = &rows->rows[next + 2 * PREFETCH_ROWS];
-	__builtin_prefetch(&row->history->entry->live);
-	if (row->version == NULL)
-		return;
-	__builtin_prefetch(row->version->values);
-	__builtin_prefetch(row->version->nulls);
-	__builtin_prefetch(&row->history->timeline.events[row->version->opener]);
-	row = &rows->rows[next + PREFETCH_ROWS];
-	__builtin_prefetch(row->history->entry->live.values);
-	__builtin_prefetch(row->history->timeline.events[row->version->opener].position);
-	for (int i = 0; i < rows->npointers; i++)
-		__builtin_prefetch(DatumGetPointer(row->version->values[rows->pointers[i]]));
-}
-
-static void
-show_row(void *arg, int number, Datum *values, bool *nulls)
-{
-	RowsScan   *scan = arg;
-
-	prefetch(scan->rows, number);
-	for (int i = 0; i < scan->ncolumns; i++)
-		if (scan->columns[i] >= 0)
-			show_column(scan, number, scan->columns[i], &values[i], &nulls[i]);
-}
-
-static void *
-begin_scan(const EdwFeed *feed, const AttrNumber *columns, int ncolumns)
-{
-	RowsScan   *scan = palloc0(sizeof(RowsScan));
-
-	scan->rows = (const Rows *) feed;
-	scan->ncolumns = ncolumns;
-	scan->columns = palloc(Max(ncolumns, 1) * sizeof(int));
-	for (int i = 0; i < ncolumns; i++)
-		scan->columns[i] = columns[i] - 1;
-	scan->seq = palloc(VARHDRSZ + EDW_EPOCH_BYTES + EDW_POSITION_MAX);
-	return scan;
-}
-
-static void
-rows_begin(Rows *rows, const EdwScd2 *scd2, int size)
-{
-	const EdwTarget *target = scd2->bt->target;
-
-	EdwFeedBegin(&rows->feed, ROWS_RELATION, row_type(target), 0);
-	rows->feed.begin = begin_scan;
-	rows->feed.show = show_row;
-	rows->feed.tid = ROW_TID + 1;
-	rows->feed.tableoid = ROW_TABLE + 1;
-	rows->scd2 = scd2;
-	rows->rows = EdwBatchAlloc(scd2->batch, Max(size, 1) * sizeof(Row));
-	rows->pointers = EdwBatchAlloc(scd2->batch, Max(target->ncolumns, 1) * sizeof(int));
-	rows->npointers = 0;
-	for (int i = 0; i < target->ncolumns; i++)
-		if (!target->columns[i].typbyval)
-			rows->pointers[rows->npointers++] = i;
-}
-
-static void
-rows_put(Rows *rows, const EdwHistory *history, const EdwTimelineVersion *version, EdwRowAddress *address)
-{
-	rows->rows[rows->feed.nrows++] = (Row) {history, version, address};
-}
 
 /*
  * Reading
@@ -240,7 +37,7 @@ read_sql(const EdwTarget *target)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT s._edw_row, v.*\nFROM " ROWS_RELATION " AS s CROSS JOIN LATERAL"
+	appendStringInfo(&sql, "SELECT s._edw_row, v.*\nFROM " EDW_VERSIONS_RELATION " AS s CROSS JOIN LATERAL"
 					 "\n\t(SELECT t.ctid, t.tableoid, t._edw_seq, t.%s, t.%s",
 					 versioned->valid_from, versioned->valid_to);
 	for (int i = 0; i < target->ncolumns; i++)
@@ -329,18 +126,18 @@ note_version(EdwScd2 *scd2, HeapTuple tuple, TupleDesc desc)
 
 /* Rows that are the batch's keys. */
 static void
-put_keys(Rows *rows, const EdwScd2 *scd2)
+put_keys(EdwVersionRows *rows, const EdwScd2 *scd2)
 {
-	rows_begin(rows, scd2, scd2->nhistories);
+	EdwVersionRowsBegin(rows, scd2, scd2->nhistories);
 	for (int h = 0; h < scd2->nhistories; h++)
-		rows_put(rows, &scd2->histories[h], NULL, NULL);
+		EdwVersionRowsPut(rows, &scd2->histories[h], NULL, NULL);
 }
 
 /* One index probe per key: a bitmap of one or two rows each costs more to set up than to read. */
 void
 EdwVersionsRead(EdwScd2 *scd2)
 {
-	Rows		rows;
+	EdwVersionRows rows;
 	int			level = NewGUCNestLevel();
 	uint64		found;
 
@@ -357,7 +154,7 @@ EdwVersionsRead(EdwScd2 *scd2)
  */
 
 /* to the row that was read */
-#define BY_ADDRESS	"\nFROM " ROWS_RELATION " AS s\n" \
+#define BY_ADDRESS	"\nFROM " EDW_VERSIONS_RELATION " AS s\n" \
 	"WHERE t.ctid OPERATOR(pg_catalog.=) s._edw_tid AND t.tableoid OPERATOR(pg_catalog.=) s._edw_table"
 
 /* Most versions that are written end and stay what they were: no more is read of them, and no index concerned but one over these columns. */
@@ -394,7 +191,7 @@ update_sql(const EdwTarget *target)
 static char *
 delete_sql(const EdwTarget *target)
 {
-	return psprintf("DELETE FROM %s AS t USING " ROWS_RELATION " AS s\n"
+	return psprintf("DELETE FROM %s AS t USING " EDW_VERSIONS_RELATION " AS s\n"
 					"WHERE t.ctid OPERATOR(pg_catalog.=) s._edw_tid"
 					" AND t.tableoid OPERATOR(pg_catalog.=) s._edw_table", target->relation);
 }
@@ -428,7 +225,7 @@ insert_sql(const EdwTarget *target)
 		appendStringInfoString(&sql, EDW_INFERRED_COLUMN ", ");
 		appendStringInfoString(&values, "false, ");
 	}
-	appendStringInfo(&sql, "_edw_seq)%s\n\tSELECT %ss._edw_seq\n\tFROM " ROWS_RELATION " AS s",
+	appendStringInfo(&sql, "_edw_seq)%s\n\tSELECT %ss._edw_seq\n\tFROM " EDW_VERSIONS_RELATION " AS s",
 					 overriding ? "\n\tOVERRIDING SYSTEM VALUE" : "", values.data);
 	return sql.data;
 }
@@ -444,7 +241,7 @@ row_of(EdwHistory *history, const EdwTimelineVersion *version)
 
 /* Run a statement over the rows; all of them have to be written. */
 static void
-write_rows(Rows *rows, char *sql)
+write_rows(EdwVersionRows *rows, char *sql)
 {
 	if (rows->feed.nrows > 0 && EdwFeedExecute(&rows->feed, sql, 0, NULL, NULL) != (uint64) rows->feed.nrows)
 		ereport(ERROR,
@@ -460,22 +257,22 @@ EdwVersionsWrite(EdwScd2 *scd2)
 	const EdwTarget *target = scd2->bt->target;
 	int			nstored = 0;
 	int			nversions = 0;
-	Rows		dropped;
-	Rows		ended;
-	Rows		closed;
-	Rows		open;
-	Rows		begun;
+	EdwVersionRows dropped;
+	EdwVersionRows ended;
+	EdwVersionRows closed;
+	EdwVersionRows open;
+	EdwVersionRows begun;
 
 	for (int h = 0; h < scd2->nhistories; h++)
 	{
 		nstored += scd2->histories[h].timeline.nstored;
 		nversions += scd2->histories[h].timeline.nversions;
 	}
-	rows_begin(&dropped, scd2, nstored);
-	rows_begin(&ended, scd2, nversions);
-	rows_begin(&closed, scd2, nversions);
-	rows_begin(&open, scd2, nversions);
-	rows_begin(&begun, scd2, nversions);
+	EdwVersionRowsBegin(&dropped, scd2, nstored);
+	EdwVersionRowsBegin(&ended, scd2, nversions);
+	EdwVersionRowsBegin(&closed, scd2, nversions);
+	EdwVersionRowsBegin(&open, scd2, nversions);
+	EdwVersionRowsBegin(&begun, scd2, nversions);
 	for (int h = 0; h < scd2->nhistories; h++)
 	{
 		EdwHistory *history = &scd2->histories[h];
@@ -483,14 +280,14 @@ EdwVersionsWrite(EdwScd2 *scd2)
 
 		for (int v = 0; v < timeline->nstored; v++)
 			if (timeline->dropped[v])
-				rows_put(&dropped, history, NULL, &history->addresses[v]);
+				EdwVersionRowsPut(&dropped, history, NULL, &history->addresses[v]);
 		for (int v = 0; v < timeline->nversions; v++)
 		{
 			const EdwTimelineVersion *version = &timeline->versions[v];
 			EdwRowAddress *address = row_of(history, version);
 
 			if (version->changed)
-				rows_put(address == NULL ? &begun : version->only_ends ? &ended
+				EdwVersionRowsPut(address == NULL ? &begun : version->only_ends ? &ended
 						 : version->to == EDW_TIMELINE_OPEN ? &open : &closed,
 						 history, version, address);
 		}
@@ -522,7 +319,7 @@ static uint64
 run_truncate(EdwScd2 *scd2, const char *sql, EdwPositionBytes barrier, int64 at)
 {
 	const EdwTarget *target = scd2->bt->target;
-	Rows		keys;
+	EdwVersionRows keys;
 	Oid			types[2] = {BYTEAOID, target->versioned->time_type};
 	Datum		values[2];
 	bytea	   *position = EdwBatchAlloc(scd2->batch, VARHDRSZ + barrier.len);
@@ -605,7 +402,7 @@ EdwVersionsTruncate(EdwScd2 *scd2, EdwPositionBytes barrier, int64 at)
 		appendStringInfo(&sql, ", %s = false", versioned->current);
 	appendStringInfo(&sql, "\nWHERE t.%s OPERATOR(pg_catalog.<) $2 AND ", versioned->valid_from);
 	append_truncated(&sql, target);
-	appendStringInfoString(&sql, "\n\tAND NOT EXISTS (SELECT FROM " ROWS_RELATION " AS s WHERE ");
+	appendStringInfoString(&sql, "\n\tAND NOT EXISTS (SELECT FROM " EDW_VERSIONS_RELATION " AS s WHERE ");
 	EdwAppendKeyMatch(&sql, target);
 	appendStringInfoChar(&sql, ')');
 	run_truncate(scd2, sql.data, barrier, at);
