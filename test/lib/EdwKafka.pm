@@ -106,6 +106,12 @@ sub kill9
 	return;
 }
 
+# A port for a listener of one's own.
+sub free_port
+{
+	return command('', "$lib/free_port");
+}
+
 sub own
 {
 	my ($self, $what) = @_;

@@ -97,16 +97,6 @@ edw_build()
 		make -C "$EDW_ROOT" -s install PG_CONFIG="$PG_CONFIG" >>"$1" 2>&1 </dev/null
 }
 
-# A free TCP port of 127.0.0.1, below the range of outgoing connections.
-edw_free_port()
-{
-	local port
-	while :; do
-		port=$((20000 + RANDOM % 12000))
-		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
-	done
-}
-
 # edw_postgres NAME [SETTING…]: a fresh server in $EDW_STAGE/NAME, socket in
 # $EDW_STAGE/NAME.socket, TCP on 127.0.0.1, superuser postgres without a password.
 # Sets PORT_NAME. fsync is on unless said otherwise.
@@ -114,7 +104,7 @@ edw_postgres()
 {
 	local name=$1 port setting dir=$EDW_STAGE/$1
 	shift
-	port=$(edw_free_port)
+	port=$("$EDW_ROOT/test/lib/free_port")
 	as_user "$PG_BINDIR/initdb" -D "$dir" -U postgres -A trust -E UTF8 --locale=C.UTF-8 -N \
 		>"$EDW_STAGE/$name.initdb.log" 2>&1 || { cat "$EDW_STAGE/$name.initdb.log" >&2; return 1; }
 	as_user mkdir -p "$dir.socket"

@@ -12,8 +12,8 @@ my ($right, $wrong, $typo) = ('right-9f8e7d', 'wrong-1a2b3c', 'typo-4d5e6f');
 
 # a broker with a second listener that wants a password
 my $kafka = EdwKafka->start;
+my $port = $kafka->free_port;
 $kafka->stop;
-my $port = PostgreSQL::Test::Cluster::get_free_port();
 my $properties = slurp_file("$kafka->{dir}/server.properties");
 my ($listeners) = $properties =~ /^\s*listeners=(.*)$/m;
 my ($map) = $properties =~ /^\s*listener\.security\.protocol\.map=(.*)$/m;
