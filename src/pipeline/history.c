@@ -4,7 +4,8 @@
  *
  * The tables are written in the data transaction, so that they say exactly what
  * was committed (rule H1); the shared-memory counters after it. Pruning (rule H3) has small
- * transactions of its own.
+ * transactions of its own. Of batches a stream keeps BATCHES_KEPT, however young: one that commits
+ * hundreds of times a second would fill gigabytes within its retention.
  */
 #include "postgres.h"
 
@@ -19,6 +20,7 @@
 
 #define PRUNE_INTERVAL_MS	60000
 #define PRUNE_LIMIT			10000
+#define BATCHES_KEPT		100000	/* about one a second for a day */
 
 typedef struct EdwSkipCount
 {
@@ -75,6 +77,13 @@ static EdwStatement prune_batches = {
 	" (SELECT batch_id FROM edw_stream.batch"
 	" WHERE committed_at < now() - pg_catalog.make_interval(secs => $1) LIMIT $2)",
 	2, {FLOAT8OID, INT8OID}, NULL
+};
+
+static EdwStatement prune_many_batches = {
+	"DELETE FROM edw_stream.batch WHERE batch_id IN"
+	" (SELECT batch_id FROM edw_stream.batch WHERE stream = $1"
+	" ORDER BY batch_id DESC OFFSET $2 LIMIT $3)",
+	3, {TEXTOID, INT8OID, INT8OID}, NULL
 };
 
 static EdwStatement prune_letters = {
@@ -373,7 +382,7 @@ EdwHistoryCount(EdwPipeline *pipeline, TimestampTz committed_at)
 }
 
 /*
- * Once a minute: delete what is past its retention, a limited number of rows.
+ * Once a minute: delete what is past its retention, a limited number of rows of each kind.
  * Begins and ends a transaction. True when there may be more.
  */
 bool
@@ -392,6 +401,9 @@ EdwHistoryPrune(EdwPipeline *pipeline)
 	args[1] = Int64GetDatum(PRUNE_LIMIT);
 	most = EdwSqlRun(&prune_batches, args, NULL);
 	args[0] = CStringGetTextDatum(pipeline->stream);
+	args[1] = Int64GetDatum(BATCHES_KEPT);
+	args[2] = Int64GetDatum(PRUNE_LIMIT);
+	most = Max(most, EdwSqlRun(&prune_many_batches, args, NULL));
 	args[1] = Float8GetDatum(EdwHistoryRetentionS);
 	args[2] = Int64GetDatum(PRUNE_LIMIT);
 	most = Max(most, EdwSqlRun(&prune_letters, args, NULL));
