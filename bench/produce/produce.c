@@ -11,6 +11,7 @@
  *	--seed N			another history (1)
  *	--rows N			the table has N rows before, ids from 1
  *	--recent N			updates and deletes hit one of the N youngest rows, about
+ *	--inserts N			N percent of the events are inserts (40), 10 deletes, the rest updates
  *	--schema			with schemas, as schemas.enable=true
  *	--partitions N		spread the keys over so many (1)
  *	--body BYTES		a column body of that size
@@ -230,7 +231,8 @@ read_options(int argc, char **argv, Job *job, History *h, uint64_t *seed)
 	static const struct option options[] = {
 		{"events", required_argument, NULL, 'e'}, {"first", required_argument, NULL, 'f'},
 		{"seed", required_argument, NULL, 's'}, {"rows", required_argument, NULL, 'n'},
-		{"recent", required_argument, NULL, 'y'}, {"schema", no_argument, NULL, 'S'},
+		{"recent", required_argument, NULL, 'y'}, {"inserts", required_argument, NULL, 'i'},
+		{"schema", no_argument, NULL, 'S'},
 		{"partitions", required_argument, NULL, 'p'}, {"body", required_argument, NULL, 'b'},
 		{"rate", required_argument, NULL, 'r'}, {"probes", required_argument, NULL, 'P'},
 		{"oracle", required_argument, NULL, 'o'}, {"reference", required_argument, NULL, 'R'},
@@ -246,6 +248,7 @@ read_options(int argc, char **argv, Job *job, History *h, uint64_t *seed)
 			case 's': *seed = strtoull(optarg, NULL, 10); break;
 			case 'n': h->rows_before = atoi(optarg); break;
 			case 'y': h->recent = atoi(optarg); break;
+			case 'i': h->insert_percent = atoi(optarg); break;
 			case 'S': job->form.schema = true; break;
 			case 'p': job->partitions = atoi(optarg); break;
 			case 'b': job->form.body = make_body(atol(optarg)); break;
