@@ -23,7 +23,7 @@ PG_MODULE_MAGIC;
 int			EdwMaxWorkers = 64;
 int			EdwBatchRows = 20000;
 int			EdwBatchMemoryKB = 32 * 1024;
-int			EdwFetchMemoryKB = 32 * 1024;
+int			EdwFetchMemoryKB = 64 * 1024;
 int			EdwTombstoneRetentionS = 7 * 24 * 3600;
 int			EdwHistoryRetentionS = 24 * 3600;
 int			EdwMaxRestartDelayMs = 60 * 1000;
@@ -54,7 +54,7 @@ define_limits(void)
 	DefineCustomIntVariable("edw_stream.fetch_memory",
 							"Most memory that messages fetched ahead of their transaction take, per worker.",
 							NULL,
-							&EdwFetchMemoryKB, 32 * 1024, 64, MAX_KILOBYTES, PGC_SIGHUP,
+							&EdwFetchMemoryKB, 64 * 1024, 64, MAX_KILOBYTES, PGC_SIGHUP,
 							GUC_UNIT_KB, NULL, NULL, NULL);
 }
 

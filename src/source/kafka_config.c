@@ -86,7 +86,7 @@ static bool
 set_memory(rd_kafka_conf_t *conf, Size memory, EdwSourceError *error)
 {
 	int64		kb = Max((int64) (memory / 1024), 64);
-	int64		fetch = Min(Max(kb * 1024 / 32, 32 * 1024), 16 * 1024 * 1024);
+	int64		fetch = Min(Max(kb * 1024 / 64, 32 * 1024), 16 * 1024 * 1024);
 
 	return set_number(conf, "queued.max.messages.kbytes", Min(kb / 2, 1024 * 1024), error) &&
 		set_number(conf, "queued.min.messages", Min(Max(kb, 64), 10000000), error) &&
