@@ -21,8 +21,8 @@
 PG_MODULE_MAGIC;
 
 int			EdwMaxWorkers = 64;
-int			EdwBatchRows = 20000;
-int			EdwBatchMemoryKB = 32 * 1024;
+int			EdwBatchRows = 40000;
+int			EdwBatchMemoryKB = 48 * 1024;
 int			EdwFetchMemoryKB = 64 * 1024;
 int			EdwTombstoneRetentionS = 7 * 24 * 3600;
 int			EdwHistoryRetentionS = 24 * 3600;
@@ -44,12 +44,12 @@ define_limits(void)
 	DefineCustomIntVariable("edw_stream.batch_rows",
 							"Most messages that one transaction applies.",
 							"A source transaction that is larger is still applied whole.",
-							&EdwBatchRows, 20000, 1, 1000000, PGC_SIGHUP, 0,
+							&EdwBatchRows, 40000, 1, 1000000, PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("edw_stream.batch_memory",
 							"Most memory that the messages of one transaction take.",
 							NULL,
-							&EdwBatchMemoryKB, 32 * 1024, 64, MAX_KILOBYTES, PGC_SIGHUP,
+							&EdwBatchMemoryKB, 48 * 1024, 64, MAX_KILOBYTES, PGC_SIGHUP,
 							GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("edw_stream.fetch_memory",
 							"Most memory that messages fetched ahead of their transaction take, per worker.",

@@ -31,6 +31,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "decode/digits.h"
+
 #ifdef __cplusplus
 extern "C"
 {
@@ -149,9 +151,10 @@ EdwJsonIsPlainScalar(const EdwJson *json, EdwJsonToken token)
 
 	if (*p >= '1' && *p <= '9')
 	{
-		do
+		while (end - p >= 8 && EdwAreDigits(EdwEightBytes(p)))
+			p += 8;
+		while (*p >= '0' && *p <= '9')
 			p++;
-		while (*p >= '0' && *p <= '9');
 		return p == end;
 	}
 	/* the buffer is padded, so that four bytes are always there */

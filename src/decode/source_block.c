@@ -282,8 +282,7 @@ next_in_sequence(const char **p, const char *end, uint64 *number)
 	}
 	if (*p == end || **p < '0' || **p > '9')
 		return false;
-	for (; *p < end && **p >= '0' && **p <= '9'; (*p)++)
-		*number = *number * 10 + (uint64) (**p - '0');
+	*p = EdwReadDigits(*p, end, number);
 	return true;
 }
 
@@ -296,16 +295,13 @@ postgres_position(EdwSourceBlock *block, const EdwJson *json, bool streamed,
 	int			len = EdwTokenText(json, block->tokens[EDW_SRC_SEQUENCE], &p);
 	const char *end = p + len;
 	uint64		last_commit = 0;
-	uint64		lsn = (uint64) EdwTokenInt(json, block->tokens[EDW_SRC_LSN], 0);
-	uint64		in_sequence;
+	uint64		lsn = 0;
 
-	if (len > 0)
-	{
-		if (!next_in_sequence(&p, end, &last_commit) || !next_in_sequence(&p, end, &in_sequence))
-			return false;
-		if (in_sequence != 0)
-			lsn = in_sequence;
-	}
+	if (len > 0 &&
+		(!next_in_sequence(&p, end, &last_commit) || !next_in_sequence(&p, end, &lsn)))
+		return false;
+	if (lsn == 0)
+		lsn = (uint64) EdwTokenInt(json, block->tokens[EDW_SRC_LSN], 0);
 	if (lsn == 0)
 		return true;
 	return EdwPositionPostgres(position, streamed, is_delete, last_commit, lsn);

@@ -64,12 +64,8 @@ EdwParseInt64(const char *text, int len, int64 *result)
 	}
 	if (p == end || end - p > 19)
 		return false;
-	for (; p < end; p++)
-	{
-		if (!is_digit(*p))
-			return false;
-		value = value * 10 + (uint64) (*p - '0');
-	}
+	if (EdwReadDigits(p, end, &value) != end)
+		return false;
 	if (value > (uint64) PG_INT64_MAX + (negative ? 1 : 0))
 		return false;
 	*result = negative ? (int64) (0 - value) : (int64) value;

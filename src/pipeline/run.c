@@ -20,6 +20,9 @@
 #include "view/flush.h"
 #include "worker/slots.h"
 
+/* how far ahead of the message that is decoded */
+#define PREFETCH_MESSAGES	2
+
 static int64
 now_us(void)
 {
@@ -353,12 +356,15 @@ add_message(EdwPipeline *pipeline, EdwBatch *batch, int index)
 static bool
 add_messages(EdwPipeline *pipeline, EdwBatch *batch, int prefix)
 {
+	void		(*prefetch) (const EdwMessage *message) = pipeline->source->ops->prefetch;
 	int			seen = 0;
 
 	for (int i = 0; i < pipeline->nheld; i++)
 	{
 		EdwHeld    *held = &pipeline->held[i];
 
+		if (prefetch != NULL && i + PREFETCH_MESSAGES < pipeline->nheld)
+			prefetch(&pipeline->messages[i + PREFETCH_MESSAGES]);
 		if (!held->taken || (prefix >= 0 && held->partition->searched && seen++ >= prefix))
 			continue;
 		if ((i & 1023) == 0)

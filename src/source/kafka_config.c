@@ -77,8 +77,8 @@ set_number(rd_kafka_conf_t *conf, const char *name, int64 value, EdwSourceError 
 /*
  * The source's memory (K8). Everything fetched ends in one queue, and a partition is
  * fetched only while that is below its limits, so what can be there is: the queue's
- * limit, plus one fetch per broker. librdkafka needs about 0.6 kB of its own for every
- * queued message, hence the limit on their number. A fetch is small because it may be
+ * limits, plus one fetch per broker. librdkafka needs about 0.6 kB of its own for every
+ * queued message: with 1 kB a message both limits are met at once. A fetch is small because it may be
  * compressed: 10:1 is common. A single message that is larger is still
  * delivered.
  */
@@ -86,10 +86,11 @@ static bool
 set_memory(rd_kafka_conf_t *conf, Size memory, EdwSourceError *error)
 {
 	int64		kb = Max((int64) (memory / 1024), 64);
+	int64		queue = kb * 5 / 8;
 	int64		fetch = Min(Max(kb * 1024 / 64, 32 * 1024), 16 * 1024 * 1024);
 
-	return set_number(conf, "queued.max.messages.kbytes", Min(kb / 2, 1024 * 1024), error) &&
-		set_number(conf, "queued.min.messages", Min(Max(kb, 64), 10000000), error) &&
+	return set_number(conf, "queued.max.messages.kbytes", Min(queue, 1024 * 1024), error) &&
+		set_number(conf, "queued.min.messages", Min(queue, 10000000), error) &&
 		set_number(conf, "message.max.bytes", Min(fetch, 1000000), error) &&
 		set_number(conf, "fetch.max.bytes", fetch, error) &&
 		set_number(conf, "fetch.message.max.bytes", fetch, error);

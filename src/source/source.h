@@ -202,6 +202,12 @@ typedef struct EdwSourceOps
 	 */
 	int			(*headers) (const EdwMessage *message, EdwHeader *headers, int max);
 
+	/*
+	 * The message is read soon: begin to bring what that needs into the
+	 * processor's cache. NULL if that is not worth it.
+	 */
+	void		(*prefetch) (const EdwMessage *message);
+
 	/* Give messages back. */
 	void		(*release) (EdwSource *source, EdwMessage *messages, int n);
 
