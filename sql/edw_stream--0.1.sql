@@ -49,7 +49,9 @@ CREATE TABLE edw_stream.stream (
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 
--- how far each partition is applied: committed with the rows (K1)
+-- How far each partition is applied: committed with the rows (K1). VACUUM is wanted early, as for all tables whose
+-- rows are updated in each batch: while an old snapshot is there (each ANALYZE is one) such a row leaves a page after the other, and
+-- what stays behind is a dead line pointer in each.
 CREATE TABLE edw_stream.partition_offset (
 	stream text NOT NULL REFERENCES edw_stream.stream ON DELETE CASCADE,
 	topic text NOT NULL,

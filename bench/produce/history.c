@@ -2,7 +2,7 @@
  * history.c
  *		Makes the history, and prints rows and changes in COPY's text form.
  *
- * 40 % of the events are inserts (of as many keys) unless asked otherwise, 10 % deletes, the rest updates. The last
+ * insert_percent of the events are inserts (of as many keys), 10 % deletes, the rest updates. The last
  * event is an update, so that who waits for the end can wait for its row.
  */
 #include <inttypes.h>
@@ -21,7 +21,7 @@ StartHistory(History *h, uint64_t seed)
 {
 	size_t		n;
 
-	h->inserts = h->events * (h->insert_percent > 0 ? h->insert_percent : 40) / 100;
+	h->inserts = h->events * h->insert_percent / 100;
 	h->deletes = h->events / 10;
 	h->updates = h->events - h->inserts - h->deletes;
 	n = h->rows_before + h->inserts;

@@ -29,7 +29,7 @@ typedef struct History
 	long		stop_after;		/* the first of them */
 	int			rows_before;	/* rows that are there, ids from 1 */
 	int			recent;			/* updates and deletes hit one of so many young rows; 0: any */
-	int			insert_percent; /* of the events; 0: 40 */
+	int			insert_percent; /* of the events */
 
 	/* where it stands */
 	Row		   *rows;			/* by id - 1 */

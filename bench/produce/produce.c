@@ -11,7 +11,7 @@
  *	--seed N			another history (1)
  *	--rows N			the table has N rows before, ids from 1
  *	--recent N			updates and deletes hit one of the N youngest rows, about
- *	--inserts N			N percent of the events are inserts (40), 10 deletes, the rest updates
+ *	--inserts N			N percent of the events are inserts (40, at most 80), 10 deletes, the rest updates
  *	--schema			with schemas, as schemas.enable=true
  *	--partitions N		spread the keys over so many (1)
  *	--body BYTES		a column body of that size
@@ -260,7 +260,7 @@ read_options(int argc, char **argv, Job *job, History *h, uint64_t *seed)
 		}
 	if (h->stop_after == 0 || h->stop_after > h->events)
 		h->stop_after = h->events;
-	if (h->events < 10 || job->partitions < 1 || argc - optind < 2)
+	if (h->events < 10 || h->insert_percent < 0 || h->insert_percent > 80 || job->partitions < 1 || argc - optind < 2)
 		Die("usage: produce ADDRESS TOPIC --events N [OPTION …] [name=value …]");
 	job->form.stamped = job->rate > 0;
 	if (job->form.schema && (job->form.stamped || job->form.body))
@@ -270,7 +270,7 @@ read_options(int argc, char **argv, Job *job, History *h, uint64_t *seed)
 int
 main(int argc, char **argv)
 {
-	History		h = {0};
+	History		h = {.insert_percent = 40};
 	Job			job = {.partitions = 1};
 	uint64_t	seed = 1;
 	int64_t		started;

@@ -10,6 +10,7 @@
 #include "apply/lookup.h"
 #include "apply/resolve.h"
 #include "lib/stringinfo.h"
+#include "prefetch.h"
 #include "utils/lsyscache.h"
 
 /* how far ahead of the row at hand memory is asked for: a change, its presences, values and nulls were mostly made one after another */
@@ -155,13 +156,8 @@ start_fillings(EdwBatch *batch, EdwBatchTarget *bt, int nrows)
 static pg_attribute_always_inline void
 prefetch(EdwFoldChange **changes, int nrows, int r)
 {
-	const char *change;
-
-	if (r + PREFETCH_ROWS >= nrows)
-		return;
-	change = (const char *) changes[r + PREFETCH_ROWS];
-	for (int i = 0; i < PREFETCH_BYTES; i += 64)
-		__builtin_prefetch(change + i);
+	if (r + PREFETCH_ROWS < nrows)
+		EdwPrefetch(changes[r + PREFETCH_ROWS], PREFETCH_BYTES);
 }
 
 /* All lookups of a row together, while it is at hand. */

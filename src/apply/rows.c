@@ -9,6 +9,7 @@
 
 #include "apply/rows.h"
 #include "catalog/pg_type.h"
+#include "prefetch.h"
 #include "utils/typcache.h"
 
 /* how far ahead of the row at hand memory is asked for */
@@ -145,20 +146,16 @@ seq_datum(RowsScan *scan, EdwPositionBytes position)
 /*
  * Rows stand in the order of their keys, so they are all over the batch's memory; but an entry, its
  * key, values and position were mostly made one after another (fold.c). What the values
- * point at is asked for when they are there. Inlined always: gcc takes a function that does
- * nothing else for one that does nothing.
+ * point at is asked for when they are there.
  */
 static pg_attribute_always_inline void
 prefetch(const RowsScan *scan, int next)
 {
 	EdwFoldChange **changes = scan->rows->changes;
-	const char *entry;
 
 	if (next + PREFETCH_ROWS >= scan->rows->feed.nrows)
 		return;
-	entry = (const char *) changes[next + PREFETCH_ROWS];
-	for (int i = 0; i < PREFETCH_BYTES; i += 64)
-		__builtin_prefetch(entry + i);
+	EdwPrefetch(changes[next + PREFETCH_ROWS], PREFETCH_BYTES);
 	for (int i = 0; i < scan->npointers; i++)
 		__builtin_prefetch(DatumGetPointer(changes[next + PREFETCH_ROWS / 2]->values[scan->pointers[i]]));
 }

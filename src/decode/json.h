@@ -151,11 +151,9 @@ EdwJsonIsPlainScalar(const EdwJson *json, EdwJsonToken token)
 
 	if (*p >= '1' && *p <= '9')
 	{
-		while (end - p >= 8 && EdwAreDigits(EdwEightBytes(p)))
-			p += 8;
-		while (*p >= '0' && *p <= '9')
-			p++;
-		return p == end;
+		uint64_t	value = 0;
+
+		return EdwReadDigits(p, end, &value) == end;
 	}
 	/* the buffer is padded, so that four bytes are always there */
 	return (end - p == 4 && (memcmp(p, "null", 4) == 0 || memcmp(p, "true", 4) == 0)) ||

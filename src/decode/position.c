@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "decode/digits.h"
 #include "decode/position.h"
 
 /* digits of a long number or a decimal, at most */
@@ -159,8 +160,7 @@ EdwPositionMysql(EdwPosition *p, bool streamed, bool is_delete,
 		suffix--;
 	if (suffix == file_len || file_len - suffix > 18)
 		return fail(p);
-	for (int i = suffix; i < file_len; i++)
-		number = number * 10 + (uint64) (file[i] - '0');
+	(void) EdwReadDigits(file + suffix, file + file_len, &number);
 
 	start(p, streamed, EDW_POSITION_MYSQL);
 	put_uint(p, number, 8);

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "decode/digits.h"
 #include "decode/source_block.h"
 #include "decode/types.h"
 
@@ -271,6 +272,8 @@ snapshot_kind(const EdwJson *json, EdwJsonToken token, EdwOp op)
 static bool
 next_in_sequence(const char **p, const char *end, uint64 *number)
 {
+	const char *digits;
+
 	*number = 0;
 	while (*p < end && (**p == '[' || **p == ']' || **p == ',' || **p == '\\' ||
 						**p == '"' || **p == ' '))
@@ -280,10 +283,9 @@ next_in_sequence(const char **p, const char *end, uint64 *number)
 		*p += 4;
 		return true;
 	}
-	if (*p == end || **p < '0' || **p > '9')
-		return false;
-	*p = EdwReadDigits(*p, end, number);
-	return true;
+	digits = *p;
+	*p = EdwReadDigits(digits, end, number);
+	return *p > digits;
 }
 
 /* Rule O2. Without a sequence, lsn alone: in order for each row, which has one writer. */

@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "common/int.h"
+#include "decode/digits.h"
 #include "decode/types.h"
 #include "utils/builtins.h"
 #include "utils/cash.h"

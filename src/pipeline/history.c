@@ -405,7 +405,6 @@ EdwHistoryPrune(EdwPipeline *pipeline)
 	args[2] = Int64GetDatum(PRUNE_LIMIT);
 	most = Max(most, EdwSqlRun(&prune_many_batches, args, NULL));
 	args[1] = Float8GetDatum(EdwHistoryRetentionS);
-	args[2] = Int64GetDatum(PRUNE_LIMIT);
 	most = Max(most, EdwSqlRun(&prune_letters, args, NULL));
 	EdwAwaitedExpire(pipeline);
 	if (pipeline->def->server == NULL)

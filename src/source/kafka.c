@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "miscadmin.h"
+#include "prefetch.h"
 #include "source/kafka_internal.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
@@ -434,33 +435,20 @@ kafka_headers(const EdwMessage *message, EdwHeader *headers, int max)
 	return n;
 }
 
-/* a line of the processor's cache */
-#define LINE				64
-
-/* what librdkafka keeps with a message, headers and all, or with an event */
-#define STRUCT_LINES		5
+/* what librdkafka keeps with a message, headers and all */
+#define MESSAGE_BYTES	320
 
 /* of a value that is longer, the processor follows by itself */
-#define MAX_PREFETCHED		4096
-
-/* how far ahead of the message that is given back */
-#define PREFETCH_RELEASED	4
-
-static void
-prefetch_lines(const void *begin, int bytes)
-{
-	for (int at = 0; at < bytes; at += LINE)
-		__builtin_prefetch((const char *) begin + at);
-}
+#define MAX_PREFETCHED	4096
 
 static void
 kafka_prefetch(const EdwMessage *message)
 {
 	const EdwBorrowed *b = message->native;
 
-	prefetch_lines(b->message, STRUCT_LINES * LINE);
-	prefetch_lines(message->key, message->key_len);
-	prefetch_lines(message->value, Min(message->value_len, MAX_PREFETCHED));
+	EdwPrefetch(b->message, MESSAGE_BYTES);
+	EdwPrefetch(message->key, message->key_len);
+	EdwPrefetch(message->value, Min(message->value_len, MAX_PREFETCHED));
 }
 
 static void
@@ -474,9 +462,6 @@ kafka_release(EdwSource *base, EdwMessage *messages, int n)
 	{
 		EdwBorrowed *b = messages[i].native;
 
-		if (i + PREFETCH_RELEASED < n)
-			prefetch_lines(((EdwBorrowed *) messages[i + PREFETCH_RELEASED].native)->event,
-						   STRUCT_LINES * LINE);
 		rd_kafka_event_destroy(b->event);
 		dlist_delete(&b->node);
 		dlist_push_head(&source->free_borrowed, &b->node);

@@ -4,7 +4,6 @@ use strict;
 use warnings;
 use EdwKafka;
 use EdwNode;
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
