@@ -187,4 +187,23 @@
 #define EdwIndexInsertCleanup(index, info)	((void) 0)
 #endif
 
+/* 16 has btree's searches know the table, 17 no longer the snapshot; use this where access/nbtree.h is included */
+#if PG_VERSION_NUM >= 170000
+#define EdwBtSearch(index, table, key, leaf, snapshot)	_bt_search((index), (table), (key), (leaf), BT_READ)
+#elif PG_VERSION_NUM >= 160000
+#define EdwBtSearch(index, table, key, leaf, snapshot) \
+	_bt_search((index), (table), (key), (leaf), BT_READ, (snapshot))
+#else
+#define EdwBtSearch(index, table, key, leaf, snapshot)	_bt_search((index), (key), (leaf), BT_READ, (snapshot))
+#endif
+
+/* 16 renamed relations' files; use this where storage/bufmgr.h and utils/rel.h are included */
+#if PG_VERSION_NUM >= 160000
+#define EdwReadRecentBuffer(relation, block, buffer) \
+	ReadRecentBuffer((relation)->rd_locator, MAIN_FORKNUM, (block), (buffer))
+#else
+#define EdwReadRecentBuffer(relation, block, buffer) \
+	ReadRecentBuffer((relation)->rd_node, MAIN_FORKNUM, (block), (buffer))
+#endif
+
 #endif							/* EDW_COMPAT_H */

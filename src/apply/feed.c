@@ -3,21 +3,15 @@
  *		Rows of the caller's as a relation that a statement can read (see feed.h).
  *
  * To the parser it is an ephemeral named relation, as a trigger's transition table is. The planner
- * is given a custom scan for it, which hands out the caller's own values where a
- * tuplestore would want each row formed, stored and taken apart again.
- *
- * The planner is told of few rows whatever there are: it then probes the target's
- * index for each, where the true number would make it hash the whole target (see
- * README.md for what was measured).
- *
- * An UPDATE or DELETE that finds its rows by ctid and tableoid needs nothing of them: ModifyTable reads the row to be
- * changed by its ctid anyway. So the join of feed and target is a scan of the feed as well.
+ * is given a custom scan for it (feed_plan.c), which hands out the caller's own values where a
+ * tuplestore would want each row formed, stored and taken apart again. The join with the statement's target is such a scan,
+ * too, where the feed knows where the target's rows are, or probe.c finds them.
  *
  * When a row was changed by somebody else meanwhile, PostgreSQL evaluates the plan again for
  * that row (EvalPlanQual), and wants the feed's row of it from the junk column "whole row",
  * which it keeps for every relation that it cannot read again. That column is
  * only ever read here, so it holds the row's number in place of a copy of the row. A row that was found by its address
- * is another one then: there is nothing to evaluate.
+ * is another one then: there is nothing to evaluate. One that was found by its key is compared with it again.
  *
  * State: one pointer to the feed that is being read, restored by EdwFeedExecute. All memory is the
  * caller's or the executor's.
@@ -25,19 +19,13 @@
 #include "postgres.h"
 
 #include "access/sysattr.h"
-#include "apply/feed.h"
-#include "catalog/pg_class.h"
+#include "apply/feed_scan.h"
+#include "apply/probe.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
-#include "nodes/extensible.h"
-#include "optimizer/optimizer.h"
-#include "optimizer/pathnode.h"
-#include "optimizer/paths.h"
-#include "optimizer/restrictinfo.h"
-#include "optimizer/tlist.h"
+#include "parser/parsetree.h"
 
-#define SCAN_NAME	"edw_feed"
-
+/* what the planner is told, so that it does not hash the target */
 #define PLANNED_ROWS	10
 
 /* in place of a whole row; a varlena, for whoever copies it */
@@ -55,11 +43,22 @@ typedef struct FeedState
 	int			next;
 	int			whole_column;	/* -1: it is not read */
 	RowNumber	whole;
+	Index		feed_rti;
+
+	/* of a join by key */
+	EdwProbe   *probe;			/* NULL: it is none */
+	bool		outer;
+	void	   *key_scan;		/* the feed's columns that are compared with the index's */
+	Index		target_rti;
+	Relation	target;
+	int			tid_column;		/* -1: it is not read */
+	int			tableoid_column;
+	int			window;			/* the first row of the window that was looked up */
+	int			window_end;
+	ItemPointerData tid;		/* of the row at hand */
 } FeedState;
 
 static EdwFeed *current_feed = NULL;
-static set_rel_pathlist_hook_type previous_rel_hook = NULL;
-static set_join_pathlist_hook_type previous_join_hook = NULL;
 
 void
 EdwFeedBegin(EdwFeed *feed, char *name, TupleDesc desc, int nrows)
@@ -91,12 +90,19 @@ EdwFeedExecute(EdwFeed *feed, const char *sql, int nargs, Oid *types, Datum *val
 	return SPI_processed;
 }
 
+const EdwFeed *
+EdwFeedCurrent(void)
+{
+	return current_feed;
+}
+
 /*
  * Scanning
  */
 
+/* The columns that the feed has, of an empty slot. */
 static void
-show_row(FeedState *state, int number, TupleTableSlot *slot)
+set_row(FeedState *state, int number, TupleTableSlot *slot)
 {
 	state->feed->show(state->scan, number, slot->tts_values, slot->tts_isnull);
 	if (state->whole_column >= 0)
@@ -106,7 +112,6 @@ show_row(FeedState *state, int number, TupleTableSlot *slot)
 		slot->tts_values[state->whole_column] = PointerGetDatum(&state->whole);
 		slot->tts_isnull[state->whole_column] = false;
 	}
-	ExecStoreVirtualTuple(slot);
 }
 
 static TupleTableSlot *
@@ -117,8 +122,30 @@ next_row(ScanState *node)
 
 	ExecClearTuple(slot);
 	if (state->next < state->feed->nrows)
-		show_row(state, state->next++, slot);
+	{
+		set_row(state, state->next++, slot);
+		ExecStoreVirtualTuple(slot);
+	}
 	return slot;
+}
+
+/* Which row of the feed is looked at again? False: it is not asked for one. */
+static bool
+rechecked_row(FeedState *state, int *number)
+{
+	EPQState   *epq = state->css.ss.ps.state->es_epq_active;
+	ExecAuxRowMark *mark = epq->relsubs_rowmark[state->feed_rti - 1];
+	Datum		whole;
+	bool		isnull;
+
+	if (mark == NULL)
+		elog(ERROR, "the feed has no row mark");
+	whole = ExecGetJunkAttribute(epq->origslot, mark->wholeAttNo, &isnull);
+	if (isnull || state->next > 0)
+		return false;
+	memcpy(number, VARDATA_ANY(DatumGetPointer(whole)), sizeof(*number));
+	state->next++;
+	return true;
 }
 
 /* In place of a scan, when a row is looked at again: that row, once. */
@@ -126,85 +153,231 @@ static bool
 recheck_row(ScanState *node, TupleTableSlot *slot)
 {
 	FeedState  *state = (FeedState *) node;
-	EPQState   *epq = node->ps.state->es_epq_active;
-	int			relid;
-	ExecAuxRowMark *mark;
-	Datum		whole;
-	bool		isnull;
-	int32		number;
+	int			number;
 
-	if (!bms_get_singleton_member(((CustomScan *) node->ps.plan)->custom_relids, &relid))
-		return false;			/* found by its address */
-	mark = epq->relsubs_rowmark[relid - 1];
-	if (mark == NULL)
-		elog(ERROR, "the feed has no row mark");
-	whole = ExecGetJunkAttribute(epq->origslot, mark->wholeAttNo, &isnull);
-	if (isnull || state->next > 0)
+	if (!rechecked_row(state, &number))
 		return false;
-	memcpy(&number, VARDATA_ANY(DatumGetPointer(whole)), sizeof(number));
-	state->next++;
 	ExecClearTuple(slot);
-	show_row(state, number, slot);
+	set_row(state, number, slot);
+	ExecStoreVirtualTuple(slot);
 	return true;
 }
+
+static bool
+recheck_nothing(ScanState *node pg_attribute_unused(), TupleTableSlot *slot pg_attribute_unused())
+{
+	return false;
+}
+
+/*
+ * Joined by key
+ */
+
+static void
+fill_key(FeedState *state, int number, int at)
+{
+	Datum	   *values;
+	bool	   *nulls;
+
+	EdwProbeKey(state->probe, at, &values, &nulls);
+	state->feed->show(state->key_scan, number, values, nulls);
+}
+
+/* tid NULL: there is no such row of the target. */
+static void
+show_joined(FeedState *state, int number, const ItemPointerData *tid, TupleTableSlot *slot)
+{
+	set_row(state, number, slot);
+	if (state->tid_column >= 0)
+	{
+		slot->tts_isnull[state->tid_column] = tid == NULL;
+		if (tid)
+			state->tid = *tid;
+		slot->tts_values[state->tid_column] = PointerGetDatum(&state->tid);
+	}
+	if (state->tableoid_column >= 0)
+	{
+		slot->tts_isnull[state->tableoid_column] = tid == NULL;
+		slot->tts_values[state->tableoid_column] = ObjectIdGetDatum(RelationGetRelid(state->target));
+	}
+	ExecStoreVirtualTuple(slot);
+}
+
+static void
+look_up_window(FeedState *state)
+{
+	state->window = state->next;
+	state->window_end = Min(state->next + EDW_PROBE_WINDOW, state->feed->nrows);
+	for (int row = state->window; row < state->window_end; row++)
+		fill_key(state, row, row - state->window);
+	EdwProbeLookUp(state->probe, state->window_end - state->window);
+}
+
+static TupleTableSlot *
+next_joined(ScanState *node)
+{
+	FeedState  *state = (FeedState *) node;
+	TupleTableSlot *slot = node->ss_ScanTupleSlot;
+
+	ExecClearTuple(slot);
+	while (state->next < state->feed->nrows)
+	{
+		int			row = state->next;
+		ItemPointerData tid;
+		bool		found;
+
+		if (row >= state->window_end)
+			look_up_window(state);
+		state->next++;
+		found = EdwProbeFound(state->probe, row - state->window, &tid);
+		if (found || state->outer)
+		{
+			show_joined(state, row, found ? &tid : NULL, slot);
+			break;
+		}
+	}
+	return slot;
+}
+
+/* In place of a look-up, when a row of the target has changed meanwhile: is it still one of the key? */
+static bool
+recheck_joined(ScanState *node, TupleTableSlot *slot)
+{
+	FeedState  *state = (FeedState *) node;
+	TupleTableSlot *target = node->ps.state->es_epq_active->relsubs_slot[state->target_rti - 1];
+	int			number;
+	bool		found;
+
+	if (!rechecked_row(state, &number))
+		return false;
+	fill_key(state, number, 0);
+	found = !TupIsNull(target) && EdwProbeMatches(state->probe, 0, target);
+	ExecClearTuple(slot);
+	if (found || state->outer)
+		show_joined(state, number, found ? &target->tts_tid : NULL, slot);
+	return found || state->outer;
+}
+
+/*
+ * The custom scan
+ */
 
 static TupleTableSlot *
 exec_scan(CustomScanState *node)
 {
-	return ExecScan(&node->ss, next_row, recheck_row);
+	FeedState  *state = (FeedState *) node;
+
+	if (state->probe)
+		return ExecScan(&node->ss, next_joined, recheck_joined);
+	return ExecScan(&node->ss, next_row, state->target_rti == 0 ? recheck_row : recheck_nothing);
 }
 
 static void
-begin_scan(CustomScanState *node, EState *estate pg_attribute_unused(),
-		   int eflags pg_attribute_unused())
+find_relations(FeedState *state, EState *estate, const Bitmapset *relids)
+{
+	int			rti = -1;
+
+	while ((rti = bms_next_member(relids, rti)) >= 0)
+	{
+		const RangeTblEntry *rte = rt_fetch(rti, estate->es_range_table);
+
+		if (rte->rtekind == RTE_NAMEDTUPLESTORE)
+			state->feed_rti = rti;
+		else if (rte->rtekind == RTE_RELATION)
+			state->target_rti = rti;
+	}
+}
+
+/* Which of the feed's columns each column of the scan is; 0: none, it is shown here. */
+static AttrNumber *
+find_columns(FeedState *state, const List *tlist)
+{
+	AttrNumber *columns = palloc(Max(list_length(tlist), 1) * sizeof(AttrNumber));
+	int			n = 0;
+	const ListCell *lc;
+
+	state->whole_column = state->tid_column = state->tableoid_column = -1;
+	foreach(lc, tlist)
+	{
+		const Var  *var = castNode(Var, lfirst_node(TargetEntry, lc)->expr);
+
+		columns[n] = var->varattno;
+		if (var->varattno == InvalidAttrNumber)
+			state->whole_column = n;
+		else if (var->varattno == SelfItemPointerAttributeNumber)
+		{
+			columns[n] = state->feed->tid;
+			state->tid_column = n;
+		}
+		else if (var->varattno == TableOidAttributeNumber)
+		{
+			columns[n] = state->feed->tableoid;
+			state->tableoid_column = n;
+		}
+		n++;
+	}
+	return columns;
+}
+
+static void
+begin_by_key(FeedState *state, EState *estate, const List *private)
+{
+	LOCKMODE	lockmode = exec_rt_fetch(state->target_rti, estate)->rellockmode;
+	int			n;
+	AttrNumber *columns;
+
+	state->target = ExecGetRangeTableRelation(estate, state->target_rti);
+	state->outer = list_nth_int(private, EDW_FEED_OUTER);
+	state->probe = EdwProbeBegin(state->target, (Oid) list_nth_int(private, EDW_FEED_INDEX), lockmode,
+								 estate->es_snapshot);
+	n = EdwProbeKeyColumns(state->probe);
+	columns = palloc(n * sizeof(AttrNumber));
+	for (int i = 0; i < n; i++)
+		columns[i] = list_nth_int(private, EDW_FEED_COLUMNS + i);
+	state->key_scan = state->feed->begin(state->feed, columns, n);
+}
+
+static void
+begin_scan(CustomScanState *node, EState *estate, int eflags pg_attribute_unused())
 {
 	FeedState  *state = (FeedState *) node;
 	CustomScan *scan = (CustomScan *) node->ss.ps.plan;
-	int			n = list_length(scan->custom_scan_tlist);
-	AttrNumber *columns = palloc(Max(n, 1) * sizeof(AttrNumber));
 
 	if (current_feed == NULL)
 		elog(ERROR, "there is no feed to read");
 	state->feed = current_feed;
-	state->whole_column = -1;
-	for (int i = 0; i < n; i++)
-	{
-		Var		   *var = castNode(Var, list_nth_node(TargetEntry, scan->custom_scan_tlist, i)->expr);
-
-		columns[i] = var->varattno;
-		if (var->varattno == SelfItemPointerAttributeNumber)
-			columns[i] = current_feed->tid;
-		else if (var->varattno == TableOidAttributeNumber)
-			columns[i] = current_feed->tableoid;
-		else if (var->varattno == InvalidAttrNumber)
-			state->whole_column = i;
-	}
-	state->scan = current_feed->begin(current_feed, columns, n);
+	find_relations(state, estate, scan->custom_relids);
+	state->scan = state->feed->begin(state->feed, find_columns(state, scan->custom_scan_tlist),
+									 list_length(scan->custom_scan_tlist));
+	if (scan->custom_private != NIL)
+		begin_by_key(state, estate, scan->custom_private);
 }
 
 static void
-end_scan(CustomScanState *node pg_attribute_unused())
+end_scan(CustomScanState *node)
 {
+	FeedState  *state = (FeedState *) node;
+
+	if (state->probe)
+		EdwProbeEnd(state->probe);
 }
 
 static void
 rescan(CustomScanState *node)
 {
-	((FeedState *) node)->next = 0;
+	FeedState  *state = (FeedState *) node;
+
+	state->next = state->window = state->window_end = 0;
 	ExecScanReScan(&node->ss);
 }
 
 static const CustomExecMethods exec_methods = {
-	.CustomName = SCAN_NAME,
+	.CustomName = EDW_FEED_SCAN_NAME,
 	.BeginCustomScan = begin_scan,
 	.ExecCustomScan = exec_scan,
 	.EndCustomScan = end_scan,
 	.ReScanCustomScan = rescan
 };
-
-/*
- * Planning
- */
 
 static Node *
 create_state(CustomScan *scan pg_attribute_unused())
@@ -216,142 +389,14 @@ create_state(CustomScan *scan pg_attribute_unused())
 	return (Node *) state;
 }
 
-static const CustomScanMethods scan_methods = {
-	.CustomName = SCAN_NAME,
+const CustomScanMethods EdwFeedScanMethods = {
+	.CustomName = EDW_FEED_SCAN_NAME,
 	.CreateCustomScanState = create_state
 };
-
-static Plan *
-plan_scan(PlannerInfo *root pg_attribute_unused(), RelOptInfo *rel, CustomPath *path, List *tlist,
-		  List *clauses, List *custom_plans pg_attribute_unused())
-{
-	CustomScan *scan = makeNode(CustomScan);
-
-	scan->methods = &scan_methods;
-	scan->flags = path->flags;
-	scan->scan.plan.targetlist = tlist;
-
-	/* a join is that by address, and the scan is its result */
-	if (rel->reloptkind != RELOPT_JOINREL)
-		scan->scan.plan.qual = extract_actual_clauses(clauses, false);
-
-	/* just what the statement reads: then nothing is left to project */
-	scan->custom_scan_tlist = add_to_flat_tlist(NIL, pull_var_clause((Node *) tlist, 0));
-	scan->custom_scan_tlist = add_to_flat_tlist(scan->custom_scan_tlist,
-												pull_var_clause((Node *) scan->scan.plan.qual, 0));
-	return &scan->scan.plan;
-}
-
-static const CustomPathMethods path_methods = {
-	.CustomName = SCAN_NAME,
-	.PlanCustomPath = plan_scan
-};
-
-/* Transition tables, which may have any name, are of some table. */
-static bool
-is_feed(const RangeTblEntry *rte)
-{
-	return current_feed != NULL && rte->rtekind == RTE_NAMEDTUPLESTORE && !OidIsValid(rte->relid) &&
-		strcmp(rte->enrname, current_feed->enr.md.name) == 0;
-}
-
-static CustomPath *
-make_path(const Path *like)
-{
-	CustomPath *path = makeNode(CustomPath);
-
-	path->path = *like;
-	path->path.type = T_CustomPath;
-	path->path.pathtype = T_CustomScan;
-	path->methods = &path_methods;
-	return path;
-}
-
-/* In place of the scan of a tuplestore that is not there. */
-static void
-set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
-{
-	if (previous_rel_hook)
-		previous_rel_hook(root, rel, rti, rte);
-	if (is_feed(rte))
-		rel->pathlist = list_make1(make_path(linitial(rel->pathlist)));
-}
-
-/* Is the clause target.attno = feed.column? */
-static bool
-is_match(const RestrictInfo *info, Index target, AttrNumber attno, Index feed, AttrNumber column)
-{
-	const OpExpr *clause = (const OpExpr *) info->clause;
-	const Var  *left;
-	const Var  *right;
-
-	if (!IsA(clause, OpExpr) || list_length(clause->args) != 2)
-		return false;
-	left = linitial(clause->args);
-	right = lsecond(clause->args);
-	return IsA(left, Var) && IsA(right, Var) && (Index) left->varno == target && left->varattno == attno &&
-		(Index) right->varno == feed && right->varattno == column;
-}
-
-/* Is the join just that by address, and is nothing but that read of the target? */
-static bool
-is_join_by_address(PlannerInfo *root, RelOptInfo *joinrel, Index target, Index feed, List *clauses)
-{
-	const RangeTblEntry *rte = root->simple_rte_array[target];
-	bool		by_tid = false;
-	bool		by_table = false;
-	ListCell   *lc;
-
-	if ((root->parse->commandType != CMD_UPDATE && root->parse->commandType != CMD_DELETE) ||
-		(int) target != root->parse->resultRelation || rte->relkind != RELKIND_RELATION || rte->inh ||
-		root->simple_rel_array[target]->baserestrictinfo != NIL || list_length(clauses) != 2)
-		return false;
-	foreach(lc, clauses)
-	{
-		by_tid |= is_match(lfirst(lc), target, SelfItemPointerAttributeNumber, feed, current_feed->tid);
-		by_table |= is_match(lfirst(lc), target, TableOidAttributeNumber, feed, current_feed->tableoid);
-	}
-	if (!by_tid || !by_table)
-		return false;
-	foreach(lc, joinrel->reltarget->exprs)
-	{
-		const Var  *var = lfirst(lc);
-
-		if (!IsA(var, Var) || ((Index) var->varno == target && var->varattno != SelfItemPointerAttributeNumber &&
-							   var->varattno != TableOidAttributeNumber))
-			return false;
-	}
-	return true;
-}
-
-/* In place of a join that looks for each row by its address. */
-static void
-set_join_pathlist(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outer, RelOptInfo *inner,
-				  JoinType type, JoinPathExtraData *extra)
-{
-	CustomPath *path;
-
-	if (previous_join_hook)
-		previous_join_hook(root, joinrel, outer, inner, type, extra);
-	if (type != JOIN_INNER || current_feed == NULL || current_feed->tid == 0 ||
-		outer->reloptkind != RELOPT_BASEREL || inner->reloptkind != RELOPT_BASEREL ||
-		!is_feed(root->simple_rte_array[outer->relid]) ||
-		!is_join_by_address(root, joinrel, inner->relid, outer->relid, extra->restrictlist))
-		return;
-	path = make_path(linitial(outer->pathlist));
-	path->path.parent = joinrel;
-	path->path.pathtarget = joinrel->reltarget;
-	path->path.rows = joinrel->rows;
-	joinrel->pathlist = list_make1(path);
-	joinrel->partial_pathlist = NIL;
-}
 
 void
 EdwFeedInit(void)
 {
-	RegisterCustomScanMethods(&scan_methods);
-	previous_rel_hook = set_rel_pathlist_hook;
-	set_rel_pathlist_hook = set_rel_pathlist;
-	previous_join_hook = set_join_pathlist_hook;
-	set_join_pathlist_hook = set_join_pathlist;
+	RegisterCustomScanMethods(&EdwFeedScanMethods);
+	EdwFeedPlanInit();
 }

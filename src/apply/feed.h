@@ -27,7 +27,10 @@ typedef struct EdwFeed
 	/* A scan of some columns, which outlive it: what the function below gets; in the executor's context. */
 	void	   *(*begin) (const struct EdwFeed *feed, const AttrNumber *columns, int ncolumns);
 
-	/* Those columns of a row; what they point at stays until the next call. A column 0 is not to be set. */
+	/*
+	 * Those columns of a row; what they point at stays until the next call, and of columns that a statement joins by as long as the feed.
+	 * What a column 0 is set to does not matter.
+	 */
 	void		(*show) (void *scan, int row, Datum *values, bool *nulls);
 	struct EdwFeed *outer;		/* a trigger that drains another stream */
 } EdwFeed;
