@@ -9,8 +9,8 @@
  *				to be changed by its ctid anyway.
  *	by key		MERGE by all columns of a unique index: probe.c finds the rows, a window of the feed's at a time.
  *
- * Where these do not fit (partitions, row security, SERIALIZABLE, an index that is checked later …) it is an ordinary join. The planner is told
- * of few rows whatever there are: it then probes the target's index for each, where the true
+ * Where these do not fit (partitions, row security, an index that is checked later …) it is an ordinary join. The planner is told of few rows
+ * whatever there are: it then probes the target's index for each, where the true
  * number would make it hash the whole target (see README.md for what was measured).
  *
  * State: the hooks that were there before. All memory is the planner's.

@@ -14,8 +14,8 @@
  * that has meanwhile been replaced by another one is newer than the snapshot. What the caller's own
  * statement writes between two windows, or between a window and its use, is invisible to it, too.
  *
- * Entries that are dead are not marked as such, which the next insertion of their key does anyhow. There are no predicate locks:
- * EdwProbeCan says no to SERIALIZABLE.
+ * Entries that are dead are not marked as such, which the next insertion of their key does anyhow. There are no predicate locks,
+ * since batches are applied at READ COMMITTED.
  *
  * Locks: what the caller says on the index; pages as said. At most one buffer is pinned, and none between two
  * calls. All memory is of the context of EdwProbeBegin.
@@ -69,7 +69,7 @@ EdwProbeCan(Oid relid)
 	bool		is_heap = table->rd_tableam == GetHeapamTableAmRoutine();
 
 	table_close(table, NoLock);
-	return is_heap && !IsolationIsSerializable();
+	return is_heap;
 }
 
 /* A search for a key that has yet to be filled in. */
@@ -91,6 +91,7 @@ EdwProbeBegin(Relation table, Oid index, LOCKMODE lockmode, Snapshot snapshot)
 	EdwProbe   *probe = palloc0(sizeof(EdwProbe));
 	int			ncolumns;
 
+	Assert(!IsolationIsSerializable());
 	probe->context = CurrentMemoryContext;
 	probe->table = table;
 	probe->index = index_open(index, lockmode);
@@ -311,8 +312,8 @@ request_pages(EdwProbe *probe)
  * Ask for the versions. The page is not pinned: if another one takes its place just now, what is asked for is of no
  * use, and that is all.
  */
-static void
-request_versions(EdwProbe *probe)
+static pg_attribute_always_inline void
+request_versions(const EdwProbe *probe)
 {
 	for (int i = 0; i < probe->ncandidates; i++)
 	{

@@ -20,7 +20,7 @@
 
 typedef struct EdwProbe EdwProbe;
 
-/* Can this transaction probe indexes of the table, which it has locked? Otherwise no plan is to be made for it. */
+/* Can indexes of the table, which is locked, be probed? It may be of another access method. */
 extern bool EdwProbeCan(Oid relid);
 
 /*
