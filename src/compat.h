@@ -187,14 +187,18 @@
 #define EdwIndexInsertCleanup(index, info)	((void) 0)
 #endif
 
-/* 16 has btree's searches know the table, 17 no longer the snapshot; use this where access/nbtree.h is included */
-#if PG_VERSION_NUM >= 170000
-#define EdwBtSearch(index, table, key, leaf, snapshot)	_bt_search((index), (table), (key), (leaf), BT_READ)
-#elif PG_VERSION_NUM >= 160000
-#define EdwBtSearch(index, table, key, leaf, snapshot) \
-	_bt_search((index), (table), (key), (leaf), BT_READ, (snapshot))
+/* 16 has btree's searches know the table; use this where access/nbtree.h is included */
+#if PG_VERSION_NUM >= 160000
+#define EdwBtGetRoot(index, table)	_bt_getroot((index), (table), BT_READ)
 #else
-#define EdwBtSearch(index, table, key, leaf, snapshot)	_bt_search((index), (key), (leaf), BT_READ, (snapshot))
+#define EdwBtGetRoot(index, table)	((void) (table), _bt_getroot((index), BT_READ))
+#endif
+
+/* 17 took old_snapshot_threshold away; use this where storage/bufmgr.h is included */
+#if PG_VERSION_NUM >= 170000
+#define EdwTestForOldSnapshot(snapshot, relation, page)	((void) 0)
+#else
+#define EdwTestForOldSnapshot(snapshot, relation, page)	TestForOldSnapshot((snapshot), (relation), (page))
 #endif
 
 /* 16 renamed relations' files; use this where storage/bufmgr.h and utils/rel.h are included */
