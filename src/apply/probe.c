@@ -16,7 +16,7 @@
  * What is asked for is not pinned: if another page takes its place just now, that was for nothing, and that is all.
  *
  * Locks: what the caller says on the index; pages as said. At most one page of the table is pinned, and none between two
- * calls. All memory is of the context of EdwProbeBegin.
+ * calls. All memory is of the context of EdwProbeBegin; comparing keys leaves nothing behind.
  */
 #include "postgres.h"
 
@@ -284,13 +284,10 @@ look_at_versions(EdwProbe *probe, int nkeys)
 void
 EdwProbeLookUp(EdwProbe *probe, int nkeys)
 {
-	MemoryContext old = MemoryContextSwitchTo(probe->context);
-
 	search_index(probe, nkeys);
 	request_pages(probe);
 	request_versions(probe);
 	look_at_versions(probe, nkeys);
-	MemoryContextSwitchTo(old);
 }
 
 bool
