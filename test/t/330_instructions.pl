@@ -140,7 +140,7 @@ is_below($plain->{decode_json} - $plain->{EdwJsonLoad}, 9_600, 'decoding');
 is_below($schema->{decode_json} - $schema->{EdwJsonLoad}, 9_800, 'decoding with a schema');
 is_below($schema->{EdwJsonLoad}, 1.2 * $plain->{EdwJsonLoad}, 'not looking at a schema that was seen before');
 is_below($plain->{EdwBatchAdd}, 1_500, 'folding');
-is_below($plain->{EdwApplyBatch}, 23_500, 'applying');
+is_below($plain->{EdwApplyBatch}, 22_000, 'applying');
 is_below($versions->{EdwApplyBatch}, 51_000, 'applying versions');
 is_below($facts->{EdwLookupsFill}, 8_700, 'looking members up');
 is_below($facts->{EdwBatchAdd}, 3_800, 'folding facts');
