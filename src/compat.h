@@ -187,6 +187,13 @@
 #define EdwIndexInsertCleanup(index, info)	((void) 0)
 #endif
 
+/* 18 wants to know whether a relation is a result relation, as it is here; use this where executor/executor.h is included */
+#if PG_VERSION_NUM >= 180000
+#define EdwResultRelation(estate, rti)	ExecGetRangeTableRelation((estate), (rti), true)
+#else
+#define EdwResultRelation(estate, rti)	ExecGetRangeTableRelation((estate), (rti))
+#endif
+
 /* 16 has btree's searches know the table; use this where access/nbtree.h is included */
 #if PG_VERSION_NUM >= 160000
 #define EdwBtGetRoot(index, table)	_bt_getroot((index), (table), BT_READ)

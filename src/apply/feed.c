@@ -21,6 +21,7 @@
 #include "access/sysattr.h"
 #include "apply/feed_scan.h"
 #include "apply/probe.h"
+#include "edw_stream.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "parser/parsetree.h"
@@ -326,7 +327,7 @@ begin_by_key(FeedState *state, EState *estate, const List *private)
 	int			n;
 	AttrNumber *columns;
 
-	state->target = ExecGetRangeTableRelation(estate, state->target_rti);
+	state->target = EdwResultRelation(estate, state->target_rti);
 	state->outer = list_nth_int(private, EDW_FEED_OUTER);
 	state->probe = EdwProbeBegin(state->target, (Oid) list_nth_int(private, EDW_FEED_INDEX), lockmode,
 								 estate->es_snapshot);
