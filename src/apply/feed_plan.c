@@ -187,11 +187,12 @@ is_equality(const IndexOptInfo *index, int column, const OpExpr *clause)
 		(!OidIsValid(index->indexcollations[column]) || index->indexcollations[column] == clause->inputcollid);
 }
 
-/* The feed's columns that the index's are compared with; NIL: it is not all of them. */
+/* The feed's columns that the index's are compared with; NIL: it is not all of them, or there is more that is compared. */
 static List *
 feed_columns(const IndexOptInfo *index, Index target, Index feed, List *clauses)
 {
 	List	   *columns = NIL;
+	Bitmapset  *used = NULL;
 
 	for (int i = 0; i < index->nkeycolumns; i++)
 	{
@@ -207,11 +208,13 @@ feed_columns(const IndexOptInfo *index, Index target, Index feed, List *clauses)
 				is_equality(index, i, (const OpExpr *) info->clause))
 			{
 				columns = lappend_int(columns, from);
+				used = bms_add_member(used, foreach_current_index(lc));
 				break;
 			}
 		}
 	}
-	return list_length(columns) == index->nkeycolumns ? columns : NIL;
+	/* an index may have a column twice */
+	return list_length(columns) == index->nkeycolumns && bms_num_members(used) == list_length(clauses) ? columns : NIL;
 }
 
 /* What a join by key is for the executor (feed_scan.h); NIL: it is none. */
@@ -228,7 +231,7 @@ join_by_key(PlannerInfo *root, RelOptInfo *target, Index feed, JoinType type, Li
 		List	   *columns;
 
 		if (index->relam != BTREE_AM_OID || !index->unique || !index->immediate || index->hypothetical ||
-			index->indpred != NIL || index->indexprs != NIL || index->nkeycolumns != list_length(clauses))
+			index->indpred != NIL || index->indexprs != NIL)
 			continue;
 		columns = feed_columns(index, target->relid, feed, clauses);
 		if (columns != NIL)
@@ -249,7 +252,7 @@ set_join_pathlist(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outer, Rel
 		previous_join_hook(root, joinrel, outer, inner, type, extra);
 	if ((type != JOIN_INNER && type != JOIN_LEFT) ||
 		outer->reloptkind != RELOPT_BASEREL || inner->reloptkind != RELOPT_BASEREL ||
-		!is_feed(root->simple_rte_array[outer->relid]) || !shows_addresses(root, joinrel, inner->relid))
+		!is_feed(root->simple_rte_array[outer->relid]) || outer->baserestrictinfo != NIL || !shows_addresses(root, joinrel, inner->relid))
 		return;
 	if (type != JOIN_INNER || !is_join_by_address(root, inner->relid, outer->relid, extra->restrictlist))
 	{

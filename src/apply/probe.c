@@ -210,7 +210,8 @@ request_versions(const EdwProbe *probe)
 			Page		page = BufferGetPage(probe->buffers[i]);
 			ItemId		item = line_pointer(probe, i, page);
 
-			if (ItemIdIsRedirected(item))
+			/* it may be of another page by now, and then any number */
+			if (ItemIdIsRedirected(item) && ItemIdGetRedirect(item) <= MaxHeapTuplesPerPage)
 				item = PageGetItemId(page, ItemIdGetRedirect(item));
 			__builtin_prefetch((char *) page + ItemIdGetOffset(item));
 		}

@@ -4,6 +4,7 @@ use strict;
 use warnings;
 
 use EdwNode;
+use IPC::Run qw(start);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -85,6 +86,8 @@ shape('by_numeric', '(k numeric PRIMARY KEY, v text)', q{jsonb_build_object('k',
 shape('by_uuid', '(k uuid PRIMARY KEY, v text)', q{jsonb_build_object('k', md5(r.i::text)::uuid)}, 300, $probe);
 shape('by_two', '(a int NOT NULL, b varchar(20) NOT NULL, v text)', q{jsonb_build_object('a', r.i % 20, 'b', 'b' || r.i / 20)}, 300, $probe,
 	keys => '{a,b}', sql => 'CREATE UNIQUE INDEX ON public.by_two (b DESC, a) INCLUDE (v)');
+shape('by_second', '(a int NOT NULL, b int NOT NULL, v text)', q{jsonb_build_object('a', r.i % 20, 'b', r.i / 20)}, 300, $probe,
+	keys => '{a,b}', sql => 'CREATE UNIQUE INDEX ON public.by_second (a, b); CREATE UNIQUE INDEX ON public.by_second (a, b, a)');
 shape('by_domain', '(k positive PRIMARY KEY, v text)', q{jsonb_build_object('k', r.i)}, 300, $probe);
 
 # what cannot be probed
@@ -116,6 +119,44 @@ is($node->safe_psql('postgres', q{SELECT count(*), count(*) FILTER (WHERE v = 's
 is($node->safe_psql('postgres', q{SELECT inserted, updated FROM edw_stream.tables WHERE stream = 'versions'}), '100|100', 'and updated');
 $reader->query_safe('COMMIT');
 $reader->quit;
+
+# Keys far apart, each on a leaf page of its own, while somebody else's rows split pages of the index and VACUUM takes them away again.
+mapped_table('far', '(k text PRIMARY KEY, v text)');
+$node->safe_psql('postgres', q{
+	CREATE TABLE far_wanted (i int PRIMARY KEY, v text);
+	CREATE FUNCTION far_key(i int) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT repeat(md5(i::text), 6) $$});
+my @far_plans;
+
+# a batch that sets these rows, or deletes them
+sub set_far
+{
+	my ($rows, $v) = @_;
+	$node->safe_psql('postgres', qq{
+		WITH chosen AS MATERIALIZED ($rows), noted AS (
+			INSERT INTO far_wanted SELECT i, $v FROM chosen ON CONFLICT (i) DO UPDATE SET v = excluded.v RETURNING i, v)
+		SELECT count(edw_stream.push('far', 'far', json_build_object('k', far_key(i))::text,
+			CASE WHEN v IS NOT NULL THEN json_build_object('k', far_key(i), 'v', v)::text END)) FROM noted});
+	push @far_plans, drain('far');
+	return;
+}
+
+set_far('SELECT generate_series(1, 20000) AS i', q{'first'});
+my $script = (q{INSERT INTO far SELECT far_key(i) || 'theirs', 'theirs' FROM generate_series(1, 20000) AS i;
+	DELETE FROM far WHERE v = 'theirs'; VACUUM far;} x 8) . "\n\\q\n";
+my ($rounds, $written) = (0, '');
+my $writer = start([$node->installed_command('psql'), '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres')],
+	'<', \$script, '>&', \$written);
+while ($writer->pumpable || $rounds < 10)
+{
+	$writer->pump_nb if $writer->pumpable;
+	$rounds++;
+	set_far('SELECT DISTINCT 1 + (random() * 24000)::int AS i FROM generate_series(1, 500)', qq{CASE WHEN random() < 0.8 THEN 'round $rounds' END});
+}
+ok($writer->finish, "$rounds batches beside a writer") or diag($written);
+is(scalar(grep { $_ =~ $probe } @far_plans), $rounds + 1, 'far: of the plan that there is to be');
+is($node->safe_psql('postgres', q{
+	SELECT count(*) FROM far_wanted AS w FULL JOIN far AS f ON f.k = far_key(w.i) WHERE w.v IS DISTINCT FROM f.v}), '0', 'far: the rows are right');
+is($node->safe_psql('postgres', q{SELECT dead FROM edw_stream.tables WHERE stream = 'far'}), '0', 'far: all of them were applied');
 
 # An index that is used is seen to be: nobody drops it as useless.
 is($node->safe_psql('postgres', q{SELECT idx_scan >= inserted + updated + deleted AND idx_tup_read >= idx_tup_fetch AND idx_tup_fetch >= updated + deleted
