@@ -259,12 +259,11 @@ EdwIndexWalkMatches(const EdwIndexWalk *walk, TupleTableSlot *slot)
 {
 	for (int i = 0; i < walk->key->keysz; i++)
 	{
-		const ScanKeyData *key = &walk->key->scankeys[i];
+		ScanKey		key = &walk->key->scankeys[i];
 		bool		isnull;
 		Datum		value = slot_getattr(slot, walk->index->rd_index->indkey.values[i], &isnull);
 
-		if (isnull || DatumGetInt32(FunctionCall2Coll(unconstify(FmgrInfo *, &key->sk_func), key->sk_collation,
-													  value, key->sk_argument)) != 0)
+		if (isnull || DatumGetInt32(FunctionCall2Coll(&key->sk_func, key->sk_collation, value, key->sk_argument)) != 0)
 			return false;
 	}
 	return true;

@@ -31,16 +31,13 @@
 #include "pgstat.h"
 #include "prefetch.h"
 #include "storage/bufmgr.h"
-#include "utils/memutils.h"
 
 /* what of a leaf page holds line pointers, when its keys are short */
 #define LEAF_POINTER_BYTES	1664
 
 struct EdwProbe
 {
-	Relation	table;
 	EdwIndexWalk walk;
-	MemoryContext context;
 	Size		scarce_space;	/* a page with less is pruned, if there is anything to be pruned */
 	bool		sparse;			/* were the last window's keys on many leaf pages? */
 
@@ -73,13 +70,13 @@ EdwProbeBegin(Relation table, Oid index, LOCKMODE lockmode, Snapshot snapshot)
 	int			ncolumns;
 
 	Assert(!IsolationIsSerializable());
-	probe->table = table;
 	EdwIndexWalkBegin(&probe->walk, table, index_open(index, lockmode), snapshot);
-	probe->context = CurrentMemoryContext;
 	probe->scarce_space = Max(RelationGetTargetPageFreeSpace(table, HEAP_DEFAULT_FILLFACTOR), BLCKSZ / 10);
 	ncolumns = EDW_PROBE_WINDOW * EdwProbeKeyColumns(probe);
 	probe->values = palloc(ncolumns * sizeof(Datum));
 	probe->nulls = palloc(ncolumns * sizeof(bool));
+	probe->max_buffers = probe->walk.max_tids;
+	probe->buffers = palloc(probe->max_buffers * sizeof(Buffer));
 	return probe;
 }
 
@@ -181,16 +178,14 @@ request_pages(EdwProbe *probe)
 	if (probe->max_buffers < probe->walk.ntids)
 	{
 		probe->max_buffers = probe->walk.max_tids;
-		if (probe->buffers)
-			pfree(probe->buffers);
-		probe->buffers = MemoryContextAllocHuge(probe->context, probe->max_buffers * sizeof(Buffer));
+		probe->buffers = repalloc_huge(probe->buffers, probe->max_buffers * sizeof(Buffer));
 	}
 	for (int i = 0; i < probe->walk.ntids; i++)
 	{
 		if (is_on_same_page(probe, i))
 			probe->buffers[i] = probe->buffers[i - 1];
 		else
-			probe->buffers[i] = PrefetchBuffer(probe->table, MAIN_FORKNUM, block_of(probe, i)).recent_buffer;
+			probe->buffers[i] = PrefetchBuffer(probe->walk.table, MAIN_FORKNUM, block_of(probe, i)).recent_buffer;
 		if (BufferIsValid(probe->buffers[i]))
 		{
 			Page		page = BufferGetPage(probe->buffers[i]);
@@ -235,9 +230,9 @@ static Buffer
 pin_page(EdwProbe *probe, int version)
 {
 	if (BufferIsValid(probe->buffers[version]) &&
-		EdwReadRecentBuffer(probe->table, block_of(probe, version), probe->buffers[version]))
+		EdwReadRecentBuffer(probe->walk.table, block_of(probe, version), probe->buffers[version]))
 		return probe->buffers[version];
-	return ReadBuffer(probe->table, block_of(probe, version));
+	return ReadBuffer(probe->walk.table, block_of(probe, version));
 }
 
 /* Does the snapshot see a row there? Then tid becomes that of the version that it sees. */
@@ -248,7 +243,7 @@ look_at_version(EdwProbe *probe, Buffer buffer, ItemPointer tid)
 	bool		found;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	found = heap_hot_search_buffer(tid, probe->table, buffer, probe->walk.snapshot, &tuple, NULL, true);
+	found = heap_hot_search_buffer(tid, probe->walk.table, buffer, probe->walk.snapshot, &tuple, NULL, true);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 	if (found)
 		pgstat_count_heap_fetch(probe->walk.index);
@@ -272,7 +267,7 @@ look_at_versions(EdwProbe *probe, int nkeys)
 				if (BufferIsValid(buffer))
 					ReleaseBuffer(buffer);
 				buffer = pin_page(probe, i);
-				heap_page_prune_opt(probe->table, buffer);
+				heap_page_prune_opt(probe->walk.table, buffer);
 			}
 			if (look_at_version(probe, buffer, &probe->walk.tids[i]))
 				probe->found[key] = probe->walk.tids[i];

@@ -77,6 +77,18 @@ sub wait_until
 	return $passed;
 }
 
+# The plans of the statements that this SQL runs, as auto_explain logs them: query, newline, plan, each line but the first behind a tab.
+# Settings are auto_explain's (log_nested_statements, for those inside functions) or any other's.
+sub plans_of
+{
+	my ($node, $sql, %settings) = @_;
+	my $from = -s $node->logfile;
+	my %set = ('auto_explain.log_min_duration' => 0, %settings);
+
+	$node->safe_psql('postgres', join('', "LOAD 'auto_explain';\n", map({ "SET $_ = $set{$_};\n" } sort keys %set), $sql));
+	return slurp_file($node->logfile, $from) =~ /^.*? plan:\n\tQuery Text: (.*\n(?:\t.*\n)*)/mg;
+}
+
 # Wait until all that is in the stream's topics is applied; a test of its own.
 sub catch_up
 {

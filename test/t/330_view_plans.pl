@@ -38,17 +38,7 @@ EOF
 sub plans_of
 {
 	my ($statement) = @_;
-	my $from = -s $node->logfile;
-
-	$node->safe_psql('postgres', <<"EOF");
-LOAD 'auto_explain';
-SET auto_explain.log_min_duration = 0;
-SET auto_explain.log_analyze = on;
-SET auto_explain.log_timing = off;
-SET enable_bitmapscan = off;
-$statement
-EOF
-	my @plans = slurp_file($node->logfile, $from) =~ /^.*? plan:\n\tQuery Text: (.*\n(?:\t.*\n)*)/mg;
+	my @plans = $node->plans_of($statement, 'auto_explain.log_analyze' => 'on', 'auto_explain.log_timing' => 'off', enable_bitmapscan => 'off');
 	return grep { /^query of a registered materialized view/ } @plans;
 }
 

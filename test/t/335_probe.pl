@@ -5,7 +5,6 @@ use warnings;
 
 use EdwNode;
 use IPC::Run qw(start);
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $probe = qr/^\tMerge on .*\n(?:\t  ->  Result .*\n)?\t +->  Custom Scan \(edw_feed\) .*\n(?!\t +->)/m;
@@ -18,15 +17,7 @@ $node->safe_psql('postgres', 'CREATE TABLE sent (name text, at int, key jsonb, v
 sub drain
 {
 	my ($name) = @_;
-	my $from = -s $node->logfile;
-
-	$node->safe_psql('postgres', <<"SQL");
-LOAD 'auto_explain';
-SET auto_explain.log_min_duration = 0;
-SET auto_explain.log_nested_statements = on;
-CALL edw_stream.drain('$name');
-SQL
-	return slurp_file($node->logfile, $from) =~ /plan:\n\tQuery Text: (MERGE .*\n(?:\t.*\n)*)/g;
+	return grep { /^MERGE / } $node->plans_of("CALL edw_stream.drain('$name')", 'auto_explain.log_nested_statements' => 'on');
 }
 
 # A table with these columns; v and _edw_seq are added.
